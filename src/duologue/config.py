@@ -1,0 +1,182 @@
+"""One tree of frozen settings, read once: defaults, then a TOML file, then the environment.
+
+Every field has its unit in its name and its reason beside it. `DUOLOGUE_SERVER__PORT=9000` sets `server.port`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar, get_type_hints
+
+from duologue.errors import ConfigError
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How voice activity becomes "speech started" and "speech stopped"."""
+
+    start_probability: float = 0.5  # Silero's own recommended threshold
+    stop_probability: float = 0.35  # below start: a voice that wavers is not a pause (Silero's default gap of 0.15)
+    start_s: float = 0.064  # two frames: one frame alone is a click as often as a voice
+    stop_s: float = 0.096  # three frames; a false stop costs only a thrown-away draft, so be quick
+    lead_in_s: float = 0.3  # kept from before the first voiced frame: soft onsets ("f", "h") fall under the threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long silence lasts before it means something. All counted from the user's last voiced sample."""
+
+    complete_s: float = 0.25  # pause that ends a turn which surely sounds complete
+    incomplete_s: float = 1.5  # pause that ends a turn which surely does not
+    barge_in_s: float = 0.8  # speech over the reply that takes the floor without a word understood: longer than "mm-hm"
+    backchannel_s: float = 0.8  # after it ended, how long to wait for the words of speech over the reply
+    reopen_s: float = 1.5  # speech this soon after the turn was closed belongs to it, if little was heard of the reply
+    reopen_heard_s: float = 0.8  # "little": less reply than this
+
+
+@dataclass(frozen=True, slots=True)
+class Playout:
+    """How sound is handed to the client."""
+
+    lead_s: float = 0.8  # sent ahead of the listener: covers a slow network, little to throw away at an interruption
+    block_s: float = 0.06  # one audio message: small enough to leave early, large enough not to drown in headers
+    draft_s: float = 4.0  # sound a draft may prepare before the turn is decided; more would be wasted too often
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What the model is told and remembers. A client may change these for its own session."""
+
+    instructions: str = (
+        "You are a friendly voice assistant. Answer in one or two short spoken sentences. "
+        "Use plain words, no lists, no symbols."
+    )
+    context_window: int = 5  # turns given to the model: small models drift when they are given more
+    max_history: int = 100  # turns kept for export
+    language: str = "auto"  # or one of the seven
+    voice: str = ""  # the engine's default
+    emotion: str = "neutral"
+    intensity: float = 1.0  # 0..2
+    speed: float = 1.0  # factor on the voice's own rate
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client can cost at most."""
+
+    sessions: int = 16  # beyond it a client is refused at once, with a reason
+    turn_s: float = 60.0  # a user turn longer than this is closed: every engine's cost grows with it
+    text_chars: int = 8_000  # typed at once; about the context of the packaged model
+    message_bytes: int = 16_000_000  # one WebSocket message: a dropped WAV of some minutes
+    outbox_bytes: int = 8_000_000  # waiting for a client that stopped reading; then it is disconnected
+    idle_s: float = 600.0  # nobody spoke or typed: the place is given back
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    host: str = "127.0.0.1"  # loopback: a microphone page open to the network is a decision, not a default
+    port: int = 8080
+    traces: str = ""  # folder for a JSON-lines trace per session; empty keeps none
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Which engine does each task, by registered name; `speakers` is tried in order for the reply's language."""
+
+    vad: str = "silero"
+    turn_detector: str = "smart_turn"
+    recognizer: str = "moonshine"
+    writer: str = "llama"
+    speakers: tuple[str, ...] = ("piper", "espeak")
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    profile: str = "packaged"
+    models: str = ""  # folder of the model store; empty: the user's cache folder
+    speech: Speech = Speech()
+    patience: Patience = Patience()
+    playout: Playout = Playout()
+    conversation: Conversation = Conversation()
+    limits: Limits = Limits()
+    server: Server = Server()
+    engines: Engines = Engines()
+
+
+def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
+    """The settings in force. Raises `ConfigError`: config_unreadable, unknown_setting, bad_setting."""
+    environment = os.environ if environment is None else environment
+    config = Config()
+    if path is not None:
+        config = _merge(config, _read(path), str(path))
+    return _merge(config, _from_environment(environment), "the environment")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError("config_unreadable", f"{path}: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in environment.items():
+        if name.startswith("DUOLOGUE_"):
+            *path, leaf = name.removeprefix("DUOLOGUE_").lower().split("__")
+            node = tree
+            for part in path:
+                node = node.setdefault(part, {})
+            node[leaf] = value
+    return tree
+
+
+def _merge(settings: S, tree: Mapping[str, Any], where: str, path: str = "") -> S:
+    hints = get_type_hints(type(settings))
+    known = {entry.name for entry in fields(settings)}  # type: ignore[arg-type]
+    changes: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name not in known:
+            raise ConfigError("unknown_setting", f"{where} sets {path}{name}, which does not exist")
+        old = getattr(settings, name)
+        if is_dataclass(old):
+            changes[name] = _merge(old, _table(value, where, path + name), where, f"{path}{name}.")
+        else:
+            changes[name] = convert(value, hints[name], f"{where}: {path}{name}")
+    return replace(settings, **changes)  # type: ignore[type-var]
+
+
+def _table(value: Any, where: str, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError("bad_setting", f"{where}: {name} is a group of settings, not {value!r}")
+    return value
+
+
+def convert(value: Any, kind: Any, where: str) -> Any:
+    """A value from TOML, JSON or the environment as the field's type, or a `ConfigError` (bad_setting)."""
+    wrong = ConfigError("bad_setting", f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r}")
+    if kind in (int, float) and isinstance(value, str):
+        try:
+            return kind(value)
+        except ValueError:
+            raise wrong from None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind == tuple[str, ...]:
+        items = value.split(",") if isinstance(value, str) else value
+        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
+            return tuple(items)
+        raise wrong
+    if kind in (int, float, str) and type(value) is kind:
+        return value
+    if isinstance(value, Mapping) and kind not in (int, float, str):
+        return MappingProxyType(dict(value))
+    raise wrong

@@ -1,0 +1,214 @@
+"""What can run: one Protocol per task. A stream in, a stream out, cancelled by closing it (`aclose`).
+
+An engine object is loaded once and shared by all sessions; whatever belongs to one session lives in what its methods
+return. Engines are called on the event loop and must not block it for more than about a millisecond: heavy work goes
+through a place (`duologue.places`), which the engine is handed when it is loaded (`Loading.lane`).
+
+A failing engine raises `EngineError`; anything else that escapes is a bug in the engine and ends the turn the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+from duologue.audio import Audio, Frame
+from duologue.places.thread import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an engine is and can do, as `doctor`, the page and routing read it."""
+
+    name: str
+    licence: str
+    """SPDX identifier of code and weights together: the stricter one."""
+    languages: frozenset[str] = frozenset()
+    """ISO 639-1 codes; empty means that the engine does not care (voice activity, turn detection)."""
+    sample_rate: int = 16_000
+    """Hz: of the sound it takes (ears) or gives (voices)."""
+    streaming: Literal["none", "sentence", "chunk"] = "none"
+    """How soon a voice's first sound leaves: after all, after one sentence, or before the sentence is done."""
+    emotion: Literal["none", "scalar", "label", "description", "tags"] = "none"
+    cloning: bool = False
+    cancel: Literal["token", "chunk", "sentence", "kill"] = "chunk"
+    """How much work is still done after `aclose`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Between two Frames: the user fell silent here. Answer now with the best transcript; more Frames may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The words of the whole stream so far (not of the last piece).
+
+    `final` is True for the answer to a `Pause` and for the last one, False for a partial one while the user speaks.
+    `confidence` is 0..1, the model's own mean token probability; 1.0 where it has none.
+    """
+
+    text: str
+    final: bool
+    language: str = "en"
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message. Roles: system, user, assistant (tool calls come with the tools)."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a writer answers. `conversation` is stable for one session's life, so that its cache can be kept."""
+
+    conversation: str
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the reply as the model made it: usually a token, with its own leading or trailing spaces."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model wants a function run: `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to say it. `intensity` 0..2 (1 is natural); `speed` is a factor on the rate of speech; voice "" is the default."""
+
+    language: str = "en"
+    voice: str = ""
+    emotion: str = "neutral"
+    intensity: float = 1.0
+    speed: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word and where it ends: `text` as it stood in the text given to the voice, spaces and punctuation with it, so that
+    joining the words of all Sounds of a text gives that text back; `end` in samples from the start of its own Sound.
+
+    A word longer than its Sound stands in the Sound in which it ends.
+    """
+
+    text: str
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Speech: `samples` mono float32 at `rate` Hz and the words that are fully said when they have played."""
+
+    samples: Audio
+    rate: int
+    words: tuple[Word, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.rate
+
+
+class Vad(Protocol):
+    """Voice activity. One object per session (it has memory); at most about 1 ms a Frame, on the event loop."""
+
+    def __call__(self, frame: Frame) -> float:
+        """P(someone speaks) in this Frame, 0..1."""
+        ...
+
+
+class VadModel(Protocol):
+    about: About
+
+    def open(self) -> Vad:
+        """A fresh detector over the shared weights."""
+        ...
+
+
+class TurnDetector(Protocol):
+    about: About
+
+    async def complete(self, audio: Audio, text: str) -> float:
+        """P(the user has finished), 0..1, from the turn's sound so far (16 kHz, ends at the pause) and its words, if known."""
+        ...
+
+
+class Recognizer(Protocol):
+    about: About
+
+    def transcribe(self, audio: AsyncIterator[Frame | Pause]) -> AsyncIterator[Transcript]:
+        """One stream per user turn. Yields exactly one final Transcript for each Pause, in order, and partial ones between
+        as it sees fit (dropped rather than late). Ends when `audio` ends."""
+        ...
+
+
+class Writer(Protocol):
+    about: About
+
+    def write(self, prompt: Prompt) -> AsyncIterator[Text | ToolCall]:
+        """The answer, token by token. Closing the iterator stops the model at the next token."""
+        ...
+
+    async def prefill(self, prompt: Prompt) -> None:
+        """Fill the conversation's cache with `prompt` while the user still speaks. May do nothing; must be cancellable."""
+        ...
+
+    def forget(self, conversation: str) -> None:
+        """The session is over: give back what was kept for it. Unknown names are fine."""
+        ...
+
+
+class Speaker(Protocol):
+    about: About
+
+    def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+        """Says each piece of text (a clause or sentence, spaces included) as it comes; the Sounds join without a gap.
+
+        Pieces with nothing to say (spaces, emoji) still give back their words, on a Sound without samples.
+        """
+        ...
+
+
+class SpeechModel(Protocol):
+    about: About
+
+    def answer(self, audio: Audio, prompt: Prompt) -> AsyncIterator[Text | Sound | ToolCall]:
+        """Audio in, answer out, in one model. `audio` is the user's whole turn at 16 kHz; `prompt` is what came before it."""
+        ...
+
+
+Engine: TypeAlias = VadModel | TurnDetector | Recognizer | Writer | Speaker | SpeechModel
+Task: TypeAlias = Literal["vad", "turn_detector", "recognizer", "writer", "speaker", "speech_model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """All that an engine may use to come into being. `model(name)` is the folder of a verified packaged model.
+
+    `model` raises `ConfigError` (model_missing, model_corrupt). `lane` is a worker thread of the engine's own, or one that
+    the profile makes it share.
+    """
+
+    model: Callable[[str], Path]
+    lane: Lane
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+Loader: TypeAlias = Callable[[Loading], Engine]
+"""What an entry point in the group `duologue.<task>` names: a plain blocking function, called off the event loop, that
+returns the engine warm (one dummy pass made) or raises `ConfigError` / `EngineError`."""

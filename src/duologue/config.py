@@ -13,41 +13,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
+from duologue.core.clauses import Cutting
+from duologue.core.playout import Pacing
+from duologue.core.speech import SpeechSettings
+from duologue.core.turns import Patience
 from duologue.errors import ConfigError
 
 S = TypeVar("S")
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """How voice activity becomes "speech started" and "speech stopped"."""
-
-    start_probability: float = 0.5  # Silero's own recommended threshold
-    stop_probability: float = 0.35  # below start: a voice that wavers is not a pause (Silero's default gap of 0.15)
-    start_s: float = 0.064  # two frames: one frame alone is a click as often as a voice
-    stop_s: float = 0.096  # three frames; a false stop costs only a thrown-away draft, so be quick
-    lead_in_s: float = 0.3  # kept from before the first voiced frame: soft onsets ("f", "h") fall under the threshold
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long silence lasts before it means something. All counted from the user's last voiced sample."""
-
-    complete_s: float = 0.25  # pause that ends a turn which surely sounds complete
-    incomplete_s: float = 1.5  # pause that ends a turn which surely does not
-    barge_in_s: float = 0.8  # speech over the reply that takes the floor without a word understood: longer than "mm-hm"
-    backchannel_s: float = 0.8  # after it ended, how long to wait for the words of speech over the reply
-    reopen_s: float = 1.5  # speech this soon after the turn was closed belongs to it, if little was heard of the reply
-    reopen_heard_s: float = 0.8  # "little": less reply than this
-
-
-@dataclass(frozen=True, slots=True)
-class Playout:
-    """How sound is handed to the client."""
-
-    lead_s: float = 0.8  # sent ahead of the listener: covers a slow network, little to throw away at an interruption
-    block_s: float = 0.06  # one audio message: small enough to leave early, large enough not to drown in headers
-    draft_s: float = 4.0  # sound a draft may prepare before the turn is decided; more would be wasted too often
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +44,10 @@ class Limits:
     """What a client can cost at most."""
 
     sessions: int = 16  # beyond it a client is refused at once, with a reason
-    turn_s: float = 60.0  # a user turn longer than this is closed: every engine's cost grows with it
     text_chars: int = 8_000  # typed at once; about the context of the packaged model
     message_bytes: int = 16_000_000  # one WebSocket message: a dropped WAV of some minutes
     outbox_bytes: int = 8_000_000  # waiting for a client that stopped reading; then it is disconnected
+    engine_s: float = 20.0  # an engine that works and gives nothing for so long has failed: nobody waits longer
     idle_s: float = 600.0  # nobody spoke or typed: the place is given back
 
 
@@ -102,9 +74,10 @@ class Engines:
 class Config:
     profile: str = "packaged"
     models: str = ""  # folder of the model store; empty: the user's cache folder
-    speech: Speech = Speech()
+    speech: SpeechSettings = SpeechSettings()
     patience: Patience = Patience()
-    playout: Playout = Playout()
+    pacing: Pacing = Pacing()
+    cutting: Cutting = Cutting()
     conversation: Conversation = Conversation()
     limits: Limits = Limits()
     server: Server = Server()
@@ -180,3 +153,9 @@ def convert(value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, Mapping) and kind not in (int, float, str):
         return MappingProxyType(dict(value))
     raise wrong
+
+
+def override(config: Config, group: str, **values: Any) -> Config:
+    """The same settings with some of one group replaced, as the command line does; None leaves a setting alone."""
+    changes = {name: value for name, value in values.items() if value is not None}
+    return _merge(config, {group: changes}, "the command line")

@@ -1,0 +1,146 @@
+"""The road from a prompt to a reply: text from a model and sound from a voice, folded into one stream of plain calls.
+
+The source may be a Writer (text only), or a SpeechModel (text, or text and sound of its own). This module knows nothing of
+turns, drafts or clients; whoever calls `answer` may cancel it at any await.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import TypeAlias, TypeVar
+
+from duologue import clock
+from duologue.core.clauses import Clauses, Cutting
+from duologue.engines import Sound, Speaker, Style, Text, ToolCall
+from duologue.errors import EngineError
+
+T = TypeVar("T")
+
+Give: TypeAlias = Callable[[Text | Sound | ToolCall], None]
+
+LOOK_AGAIN_S = 0.05
+"""How often a voice that waits for more text looks at the sound in hand: as it shrinks, a smaller piece becomes right."""
+
+
+class Answer:
+    """One reply in the making. `in_hand_s` says how many seconds of sound are made and not yet heard."""
+
+    def __init__(
+        self,
+        voices: Sequence[Speaker],
+        style: Style,
+        give: Give,
+        in_hand_s: Callable[[], float],
+        *,
+        cutting: Cutting,
+        may_speak: Callable[[], bool],
+        engine_timeout_s: float,
+    ) -> None:
+        self._voices = voices
+        self._style = style
+        self._give = give
+        self._in_hand_s = in_hand_s
+        self._may_speak = may_speak
+        self._reading = Watch(engine_timeout_s)
+        self._saying = Watch(engine_timeout_s)
+        self._clauses = Clauses(cutting)
+        self._unsaid = ""  # given to the voice and not yet back as words
+        self._more = asyncio.Event()
+        self.speaker = ""
+        self.passed_over: list[tuple[str, str]] = []
+        """Voices of the chain that failed in this reply, each with its reason."""
+
+    async def run(self, source: AsyncIterator[Text | Sound | ToolCall]) -> None:
+        """To the end of the reply. Raises the `EngineError` of the source, or of the last voice."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write(source))
+                tasks.create_task(self._speak())
+        except* EngineError as failures:
+            raise failures.exceptions[0] from failures
+
+    async def _write(self, source: AsyncIterator[Text | Sound | ToolCall]) -> None:
+        async for item in self._reading.over(source, "the model"):
+            self._give(item)
+            if isinstance(item, Text):
+                self._clauses.push(item.text)
+                self._more.set()
+        self._clauses.end()
+        self._more.set()
+
+    async def _speak(self) -> None:
+        """Tries each voice of the chain; one that fails hands what is still unsaid to the next."""
+        for place, voice in enumerate(self._voices):
+            self.speaker = voice.about.name
+            try:
+                await self._say_with(voice)
+            except EngineError as error:
+                self.passed_over.append((voice.about.name, error.message))
+                if place == len(self._voices) - 1:
+                    raise
+            else:
+                return
+
+    async def _say_with(self, voice: Speaker) -> None:
+        async for sound in self._saying.over(voice.speak(self._pieces(), self._style), voice.about.name):
+            self._give(sound)
+            self._unsaid = self._unsaid[sum(len(word.text) for word in sound.words) :]
+
+    async def _pieces(self) -> AsyncIterator[str]:
+        piece: str | None = self._unsaid
+        self._unsaid = ""
+        while True:
+            if piece:
+                self._unsaid += piece
+                self._saying.work()
+                yield piece
+            piece = self._clauses.take(self._in_hand_s()) if self._may_speak() else None
+            if piece is None:
+                if self._clauses.spent:
+                    return
+                await self._wait()
+
+    async def _wait(self) -> None:
+        self._saying.rest()
+        self._more.clear()
+        try:
+            async with asyncio.timeout(LOOK_AGAIN_S):
+                await self._more.wait()
+        except TimeoutError:
+            return
+
+
+class Watch:
+    """Waits for an engine, but not for ever: one that works and gives nothing for `timeout_s` has failed.
+
+    While the engine itself waits for us (`rest`), no time counts; `work` starts it again.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._current: asyncio.Timeout | None = None
+
+    async def over(self, stream: AsyncIterator[T], name: str) -> AsyncIterator[T]:
+        """The stream's items; the stream is closed for certain. Raises `EngineError` (engine_timeout)."""
+        async with aclosing(stream):  # type: ignore[type-var]
+            while True:
+                try:
+                    async with asyncio.timeout(self._timeout_s) as self._current:
+                        item = await anext(stream)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise EngineError(name, f"gave nothing for {self._timeout_s:g} s", code="engine_timeout") from None
+                finally:
+                    self._current = None
+                yield item
+
+    def rest(self) -> None:
+        if self._current is not None:
+            self._current.reschedule(None)
+
+    def work(self) -> None:
+        if self._current is not None:
+            self._current.reschedule(clock.now() + self._timeout_s)

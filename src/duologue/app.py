@@ -1,0 +1,132 @@
+"""The engines of one server and the conversations on them: who may come in, and what all of them measure."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+from duologue import clock
+from duologue.audio import Resampler, to_pcm16
+from duologue.config import Config
+from duologue.engines import Sound, Speaker, Style
+from duologue.engines.lineup import Lineup
+from duologue.errors import ClientError, EngineError
+from duologue.metrics import Metrics
+from duologue.protocols import Fact, ReplyAudio, ReplyDone
+from duologue.session import Session
+from duologue.trace import Sink, TraceFile
+
+log = logging.getLogger(__name__)
+
+
+class App:
+    """Without a `lineup` it is not ready, and says so; `names` makes session names (injected for tests)."""
+
+    def __init__(self, config: Config, lineup: Lineup | None = None, names: Callable[[], str] | None = None) -> None:
+        self.config = config
+        self.lineup = lineup
+        self._names = names or _counting_names()
+        self._open = 0
+        self._metrics = Metrics()
+
+    @property
+    def ready(self) -> bool:
+        return self.lineup is not None
+
+    def open_session(self, tell: Callable[[Fact], None]) -> Occupied:
+        """A new conversation; its place is given back when its `run` ends. Raises `ClientError`: not_ready, server_full."""
+        if self.lineup is None:
+            raise ClientError("not_ready", "the models are still loading")
+        if self._open >= self.config.limits.sessions:
+            self._metrics.refused()
+            raise ClientError("server_full", f"all {self.config.limits.sessions} places are taken; try again later")
+        return Occupied(self, self.lineup, tell)
+
+    def metrics(self) -> bytes:
+        """In Prometheus' text format."""
+        return self._metrics.text()
+
+    async def speak(self, text: str, style: Style, rate: int) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
+        """`text` aloud at `rate` Hz, unpaced; the next voice of the chain takes over if one fails before its first sound.
+
+        Raises `ClientError` (not_ready, language_not_spoken) and `EngineError` of the last voice.
+        """
+        if self.lineup is None:
+            raise ClientError("not_ready", "the models are still loading")
+        voices = self.lineup.voices(style.language)
+        if not voices:
+            raise ClientError("language_not_spoken", f"no voice here speaks {style.language!r}")
+        for place, voice in enumerate(voices):
+            try:
+                async with aclosing(_spoken(voice, text, style, rate)) as facts:
+                    async for fact in facts:
+                        place = len(voices)  # it has begun: no other voice may take over
+                        yield fact
+            except EngineError as error:
+                if place >= len(voices) - 1:
+                    raise
+                log.warning("%s cannot say it, the next voice does: %s", voice.about.name, error)
+            else:
+                return
+
+    def _sinks(self, name: str) -> tuple[Sink, ...]:
+        folder = self.config.server.traces
+        return (self._metrics, TraceFile(Path(folder) / f"{name}.trace.jsonl")) if folder else (self._metrics,)
+
+
+class Occupied:
+    """A session in its place; `run` it, since only its end gives the place back."""
+
+    def __init__(self, app: App, lineup: Lineup, tell: Callable[[Fact], None]) -> None:
+        self._app = app
+        name = app._names()
+        self._sinks = app._sinks(name)
+        self.session = Session(name, app.config, lineup, tell, sinks=self._sinks)
+        self.command = self.session.command
+        app._open += 1
+        app._metrics.sessions(app._open)
+
+    async def run(self) -> None:
+        try:
+            await self.session.run()
+        finally:
+            self._app._open -= 1
+            self._app._metrics.sessions(self._app._open)
+            for sink in self._sinks:
+                if isinstance(sink, TraceFile):
+                    sink.close()
+
+
+async def _spoken(voice: Speaker, text: str, style: Style, rate: int) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
+    sent, index = 0, 0
+    resampler: Resampler | None = None
+    async with aclosing(voice.speak(_once(text), style)) as sounds:  # type: ignore[type-var]
+        async for sound in sounds:
+            resampler = resampler or Resampler(sound.rate, rate)
+            pcm = to_pcm16(resampler.push(sound.samples))
+            yield ReplyAudio(0, index, pcm, rate, _ms(sent, rate), _words(sound, _ms(sent, rate)), False)
+            sent, index = sent + len(pcm) // 2, index + 1
+    tail = to_pcm16(resampler.flush()) if resampler else b""
+    yield ReplyAudio(0, index, tail, rate, _ms(sent, rate), (), True)
+    yield ReplyDone(0, text, _ms(sent + len(tail) // 2, rate), voice.about.name)
+
+
+async def _once(text: str) -> AsyncIterator[str]:
+    yield text
+
+
+def _words(sound: Sound, at_ms: float) -> tuple[tuple[str, float], ...]:
+    return tuple((word.text, round(at_ms + word.end * 1000 / sound.rate, 1)) for word in sound.words)
+
+
+def _ms(samples: int, rate: int) -> float:
+    return round(samples * 1000 / rate, 1)
+
+
+def _counting_names() -> Callable[[], str]:
+    """Names that say when the server saw the session, and never repeat within it."""
+    numbers = itertools.count(1)
+    return lambda: f"{clock.wall_clock():%Y%m%d-%H%M%S}-{next(numbers)}"

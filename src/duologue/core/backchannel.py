@@ -1,0 +1,27 @@
+"""Is what was said over the reply a bid for the floor, or only "mm-hm"?
+
+Pure text and numbers. Recognisers have no word for a hum: small ones write it as some unlikely short words, which the
+confidence gives away.
+"""
+
+from __future__ import annotations
+
+_LISTENERS_WORDS = """
+mm mmm mhm mmhm mmhmm mm-hm mm-hmm hm hmm hmmm uh-huh uhhuh uhuh huh ah aha oh ooh okay ok k yeah yep yup right sure
+wow nice cool great good true exactly indeed really
+sí ajá vale claro ya हाँ हां हम्म अच्छा ठीक हो बरं ஆம் ம்ம் సరే అవును ఊఁ
+"""
+BACKCHANNELS = frozenset(_LISTENERS_WORDS.split())
+"""Words that say "go on" when they stand alone, in the languages of the table."""
+
+LONGEST_WORDS = 3
+DOUBTFUL_CONFIDENCE = 0.5
+"""Below this a transcript of at most `LONGEST_WORDS` words is taken for a hum."""
+
+
+def is_backchannel(text: str, confidence: float) -> bool:
+    """True for nothing, for a few listener's words, and for a short transcript its recogniser does not believe itself."""
+    words = [bare for word in text.lower().split() if (bare := word.strip(".,!?…;:।\"'"))]
+    if len(words) > LONGEST_WORDS:
+        return False
+    return confidence < DOUBTFUL_CONFIDENCE or all(word in BACKCHANNELS for word in words)

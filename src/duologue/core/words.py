@@ -1,0 +1,39 @@
+"""Words out of a stream of text, and whether words came back as an echo. Pure."""
+
+from __future__ import annotations
+
+import re
+
+ECHO_SHARE = 0.75
+"""Of the words heard, so many must come from the reply in hand for it to be its own echo."""
+
+ECHO_WORDS = 3
+"""Fewer words than this prove nothing: people repeat a word to ask about it."""
+
+
+class WordStream:
+    """Gives each word as soon as the text after it shows that it is whole; spaces stay with the word before them."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def push(self, text: str) -> list[str]:
+        self._rest += text
+        words = re.findall(r"\s*\S+\s+(?=\S)", self._rest)
+        self._rest = self._rest[sum(map(len, words)) :]
+        return words
+
+    def flush(self) -> list[str]:
+        """The last word, if there is one."""
+        rest, self._rest = self._rest, ""
+        return [rest] if rest.strip() else []
+
+
+def is_echo(heard: str, spoken: str) -> bool:
+    """Was the microphone hearing our own reply? Word overlap only: an echo canceller comes before this, in the client."""
+    words, own = _bare(heard), set(_bare(spoken))
+    return len(words) >= ECHO_WORDS and sum(word in own for word in words) >= ECHO_SHARE * len(words)
+
+
+def _bare(text: str) -> list[str]:
+    return [bare for word in text.lower().split() if (bare := word.strip(".,!?…;:।\"'"))]

@@ -1,0 +1,66 @@
+"""The sound of one user turn, and its way into a recogniser.
+
+An ear is fed by plain calls and knows which take of the turn each pause belonged to, so that a transcript that comes after
+the user spoke on is known to be stale. It keeps the turn's sound: the turn detector wants it, and so does a reopened turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+
+import numpy as np
+
+from duologue.audio import FRAME_S, Audio, Frame
+from duologue.core.events import Turn
+from duologue.engines import Pause, Recognizer, Transcript
+from duologue.errors import EngineError
+
+WAITING_S = 30.0
+"""Sound that may wait for a recogniser; one that is further behind has failed, and the turn with it."""
+
+
+class Ear:
+    """Listens to `turn`, beginning with the `frames` that are already there."""
+
+    def __init__(self, turn: Turn, frames: Sequence[Frame], longest_s: float) -> None:
+        self.turn = turn
+        self.frames: deque[Frame] = deque(frames, maxlen=max(1, round(longest_s / FRAME_S)))
+        self.text = ""
+        self._waiting: asyncio.Queue[Frame | Pause] = asyncio.Queue(round(WAITING_S / FRAME_S) + len(self.frames))
+        self._asked: deque[Turn] = deque()
+        for frame in frames:
+            self._waiting.put_nowait(frame)
+
+    @property
+    def audio(self) -> Audio:
+        """The turn so far, 16 kHz."""
+        return np.concatenate([frame.samples for frame in self.frames]) if self.frames else np.zeros(0, np.float32)
+
+    def feed(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        self._put(frame)
+
+    def pause(self, turn: Turn) -> None:
+        """The user paused: the next final transcript is for this take."""
+        self._asked.append(turn)
+        self._put(Pause())
+
+    async def run(self, recognizer: Recognizer, say: Callable[[Turn, Transcript], None]) -> None:
+        """Until cancelled; `say` gets each transcript with the take it belongs to."""
+        async with aclosing(recognizer.transcribe(self._audio())) as transcripts:  # type: ignore[type-var]
+            async for transcript in transcripts:
+                self.text = transcript.text
+                say(self._asked.popleft() if transcript.final and self._asked else self.turn, transcript)
+
+    async def _audio(self) -> AsyncIterator[Frame | Pause]:
+        while True:
+            yield await self._waiting.get()
+
+    def _put(self, item: Frame | Pause) -> None:
+        try:
+            self._waiting.put_nowait(item)
+        except asyncio.QueueFull:
+            raise EngineError("recognizer", f"is more than {WAITING_S:g} s behind", code="recognizer_behind") from None

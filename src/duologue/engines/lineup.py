@@ -1,0 +1,131 @@
+"""The engines of a running server: which ones, loaded together, shared by all sessions.
+
+Loading is parallel (each engine on a thread of its own), because readiness within seconds is what a second start is for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar, cast
+
+from duologue.config import Engines
+from duologue.engines import Engine, Loading, Recognizer, Speaker, Task, TurnDetector, VadModel, Writer, registry
+from duologue.errors import DuologueError
+from duologue.places.thread import Lane
+
+E = TypeVar("E", bound=Engine)
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """One engine a task; `speakers` is a chain, best first. Without a turn detector silence alone ends a turn."""
+
+    vad: VadModel
+    turn_detector: TurnDetector | None
+    recognizer: Recognizer
+    writer: Writer
+    speakers: tuple[Speaker, ...]
+    warnings: tuple[str, ...] = ()
+    """What could not be loaded and what happens instead; told at start, by `doctor` and in `ready`."""
+    lanes: tuple[Lane, ...] = field(default=(), repr=False)
+
+    def names(self) -> dict[str, str]:
+        return {
+            "vad": self.vad.about.name,
+            "turn_detector": self.turn_detector.about.name if self.turn_detector else "none",
+            "recognizer": self.recognizer.about.name,
+            "writer": self.writer.about.name,
+            "speakers": ", ".join(speaker.about.name for speaker in self.speakers),
+        }
+
+    def voices(self, language: str) -> tuple[Speaker, ...]:
+        """The chain for a language, best first; a voice that declares no languages speaks any."""
+        return tuple(voice for voice in self.speakers if not voice.about.languages or language in voice.about.languages)
+
+    def close(self) -> None:
+        """Gives back threads and models. Sessions must be over."""
+        for engine in (self.writer, self.recognizer, *self.speakers):
+            close = getattr(engine, "close", None)
+            if close is not None:
+                close()
+        for lane in self.lanes:
+            lane.close()
+
+
+def load(engines: Engines, model: Callable[[str], Path]) -> Lineup:
+    """Blocking. All engines, warm. Raises the `ConfigError` or `EngineError` of the first that the server cannot do without.
+
+    The turn detector and all voices but the last can be done without: a warning says so.
+    """
+    return _Loader(engines, model).lineup()
+
+
+class _Loader:
+    def __init__(self, engines: Engines, model: Callable[[str], Path]) -> None:
+        self._engines = engines
+        self._model = model
+        self._lanes: list[Lane] = []
+        self._warnings: list[str] = []
+
+    def lineup(self) -> Lineup:
+        wanted: list[tuple[Task, str]] = [
+            ("writer", self._engines.writer),  # first: it takes longest
+            *(("speaker", name) for name in self._engines.speakers),
+            ("recognizer", self._engines.recognizer),
+            ("turn_detector", self._engines.turn_detector),
+            ("vad", self._engines.vad),
+        ]
+        with ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="duologue-load") as pool:
+            results = list(pool.map(lambda task: self._try(*task), wanted))
+        found = dict(zip(wanted, results, strict=True))
+        return self._assemble(found)
+
+    def _try(self, task: Task, name: str) -> Engine | DuologueError | None:
+        if name == "none":
+            return None
+        lane = Lane(name)
+        self._lanes.append(lane)
+        try:
+            return registry.load(task, name, Loading(self._model, lane, self._engines.settings.get(name, {})))
+        except DuologueError as error:
+            return error
+
+    def _assemble(self, found: dict[tuple[Task, str], Engine | DuologueError | None]) -> Lineup:
+        try:
+            return Lineup(
+                vad=cast(VadModel, self._need(found["vad", self._engines.vad])),
+                turn_detector=cast(
+                    TurnDetector | None, self._spare(found["turn_detector", self._engines.turn_detector])
+                ),
+                recognizer=cast(Recognizer, self._need(found["recognizer", self._engines.recognizer])),
+                writer=cast(Writer, self._need(found["writer", self._engines.writer])),
+                speakers=self._voices([found["speaker", name] for name in self._engines.speakers]),
+                warnings=tuple(self._warnings),
+                lanes=tuple(self._lanes),
+            )
+        except DuologueError:
+            for lane in self._lanes:
+                lane.close()
+            raise
+
+    def _voices(self, results: list[Engine | DuologueError | None]) -> tuple[Speaker, ...]:
+        voices = [voice for result in results if (voice := self._spare(result)) is not None]
+        if not voices:
+            self._need(results[-1])
+        return tuple(cast(list[Speaker], voices))
+
+    def _need(self, result: Engine | DuologueError | None) -> Engine:
+        if isinstance(result, DuologueError):
+            raise result
+        assert result is not None
+        return result
+
+    def _spare(self, result: Engine | DuologueError | None) -> Engine | None:
+        if isinstance(result, DuologueError):
+            self._warnings.append(f"{result.message} [{result.code}]; going on without it")
+            return None
+        return result

@@ -1,0 +1,277 @@
+"""A writer on llama.cpp, through xllamacpp: its server runs inside this process, with one slot for each of some conversations.
+
+A slot keeps what its model has read, so that a turn costs only its new words. Conversations beyond the number of slots take
+the slot of the one that was silent longest. All slots are decoded in one batch, so replies at the same time share the work.
+
+What llama.cpp's server does on its own, and what is done about it here: it listens for HTTP, so it is given a socket file
+that is gone before anyone can know of it; and it takes SIGINT and SIGTERM for itself, so they are given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import signal
+import tempfile
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, get_args, get_type_hints
+
+import xllamacpp
+
+from duologue import config
+from duologue.engines import About, Loading, Message, Prompt, Text
+from duologue.errors import ConfigError, EngineError
+from duologue.places.thread import Lane
+
+MODEL: Final = "smollm2-135m-instruct"
+ROLES: Final = get_args(get_type_hints(Message)["role"])
+
+BATCH: Final = 32
+"""Tokens read at a time, and so what may still be read after a cancel; larger batches were no faster."""
+
+STOP: Final = ["\n"]
+"""A spoken answer is one paragraph; what small models put after it is a list or a second try."""
+
+UNSPEAKABLE: Final = ["*", "**", " *", " **", "#", "##", "###", "`", "```", "_", "|"]
+"""Tokens that only make sense on a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The table `engines.settings.llama`."""
+
+    model: str = MODEL  # a packaged model
+    threads: int = 1  # two wait for each other, busily: 1.5 times as fast on an idle machine, a quarter beside a voice
+    slots: int = 4  # conversations that keep their cache; each costs `context` times 23 kB with the packaged model
+    context: int = 2_048  # tokens a conversation may hold, instructions and reply included
+    max_tokens: int = 80  # of a reply: some 60 words, 20 s of speech
+    temperature: float = 0.2  # at 0.3 and above the packaged model wanders off, at times into French
+    top_p: float = 0.9
+    repeat_penalty: float = 1.1  # without it the packaged model repeats one sentence until it is stopped
+    seed: int = 1  # the same prompt gives the same reply
+
+
+class LlamaWriter:
+    """`Writer` over one llama.cpp server. A running call holds a thread, which sleeps while the server works."""
+
+    def __init__(self, model: Path, settings: Settings) -> None:
+        self.about = About("llama", "Apache-2.0", frozenset({"en"}), cancel="token")
+        self._settings = settings
+        self._slots = Slots(settings.slots)
+        self._calls: set[_Call] = set()
+        # As many again as can run: a cancelled call holds its thread until its batch is read.
+        self._lane = Lane("llama", 2 * settings.slots)
+        self._servers = [_serve(model, settings)]
+        self.close = weakref.finalize(self, _close, self._calls, self._lane, self._servers)
+        """Ends all replies, waits for them, frees the model. Once is enough; without it, it happens at exit."""
+
+    async def write(self, prompt: Prompt) -> AsyncIterator[Text]:
+        """At most `max_tokens`, and no more than these wait for a slow reader.
+
+        Raises `EngineError`: prompt_too_long, bad_prompt, engine_closed, engine_failed.
+        """
+        call = self._call(prompt, max_tokens=self._settings.max_tokens)
+        running = asyncio.ensure_future(self._run(call))
+        try:
+            while piece := await call.pieces.get():
+                yield Text(piece)
+            await running
+        finally:
+            call.stop()
+            running.cancel()
+            await asyncio.wait([running])
+
+    async def prefill(self, prompt: Prompt) -> None:
+        """Reads `prompt` into the conversation's slot. Cancelled, it gives the slot back after at most `BATCH` tokens.
+
+        Raises as `write` does.
+        """
+        call = self._call(prompt, max_tokens=0, add_generation_prompt=False)
+        try:
+            await self._run(call)
+        finally:
+            call.stop()
+
+    def forget(self, conversation: str) -> None:
+        self._slots.forget(conversation)
+
+    def _call(self, prompt: Prompt, **request: Any) -> _Call:
+        if not prompt.messages or any(message.role not in ROLES for message in prompt.messages):
+            raise EngineError(
+                "llama", f"a prompt has messages of {', '.join(ROLES)}", code="bad_prompt", retryable=False
+            )
+        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
+        slot = self._slots.of(prompt.conversation)
+        return _Call(_sampling(self._settings) | {"messages": messages, "id_slot": slot} | request)
+
+    async def _run(self, call: _Call) -> None:
+        """One call on the lane; its pieces end with an empty one, whatever happens."""
+        if not self.close.alive:
+            call.pieces.put_nowait("")
+            raise EngineError("llama", "the engine is closed", code="engine_closed", retryable=False)
+        self._calls.add(call)
+        try:
+            await self._lane.run(call.run, self._servers[0])
+        finally:
+            self._calls.discard(call)
+            call.pieces.put_nowait("")
+
+
+class Slots:
+    """Which of the server's slots holds which conversation."""
+
+    def __init__(self, count: int) -> None:
+        self._free = list(range(count))
+        self._taken: OrderedDict[str, int] = OrderedDict()
+
+    def of(self, conversation: str) -> int:
+        """The conversation's slot; a new one takes a free slot, or that of the conversation that was silent longest."""
+        if conversation not in self._taken:
+            slot = self._free.pop(0) if self._free else self._taken.popitem(last=False)[1]
+            self._taken[conversation] = slot
+        self._taken.move_to_end(conversation)
+        return self._taken[conversation]
+
+    def forget(self, conversation: str) -> None:
+        if conversation in self._taken:
+            self._free.append(self._taken.pop(conversation))
+
+
+class _Call:
+    """One request to the server: made on the loop, run on a thread."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        # With its progress reported, a request calls back after every batch, and so can be stopped while it reads.
+        self._request = {**request, "stream": True, "return_progress": True, "cache_prompt": True}
+        self._loop = asyncio.get_running_loop()
+        self._stopped = threading.Event()
+        self._error: Mapping[str, Any] | None = None
+        self.pieces: asyncio.Queue[str] = asyncio.Queue()
+
+    def stop(self) -> None:
+        """The server is told at its next callback: after the token or the batch at hand."""
+        self._stopped.set()
+
+    def run(self, server: Any) -> None:
+        """Blocks until the reply ends or is stopped."""
+        if self._stopped.is_set():
+            return
+        try:
+            server.handle_chat_completions(self._request, self._take)
+        except Exception as error:
+            raise EngineError("llama", f"llama.cpp failed: {error}") from error
+        if self._error is not None:
+            raise _failure(self._error)
+
+    def _take(self, event: Mapping[str, Any]) -> bool:
+        """Called by the server, on the call's thread. True ends the request."""
+        self._error = event.get("error", self._error)
+        for choice in event.get("choices", ()):
+            if piece := choice["delta"].get("content"):
+                self._post(piece)
+        return self._stopped.is_set()
+
+    def _post(self, piece: str) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
+        except RuntimeError:  # the loop is closed, and so is the reader
+            self._stopped.set()
+
+
+def load(loading: Loading) -> LlamaWriter:
+    """The writer, warm. Raises `ConfigError`: bad_setting, unknown_setting, model_missing; `EngineError`: engine_load_failed."""
+    settings = _settings(loading.settings)
+    folder = loading.model(settings.model)
+    models = sorted(folder.glob("*.gguf"))
+    if not models:
+        raise ConfigError("model_missing", f"there is no .gguf file in {folder}")
+    return LlamaWriter(models[0], settings)
+
+
+def _settings(table: Mapping[str, Any]) -> Settings:
+    kinds = get_type_hints(Settings)
+    if unknown := table.keys() - kinds.keys():
+        raise ConfigError("unknown_setting", f"engines.settings.llama has no {', '.join(sorted(unknown))}")
+    named = {name: config.convert(table[name], kinds[name], f"engines.settings.llama: {name}") for name in table}
+    settings = replace(Settings(), **named)
+    if min(settings.threads, settings.slots, settings.context, settings.max_tokens) < 1:
+        raise ConfigError("bad_setting", "engines.settings.llama: threads, slots, context and max_tokens start at 1")
+    return settings
+
+
+def _serve(model: Path, settings: Settings) -> Any:
+    """A running server, warm. It holds Python's lock while it loads."""
+    parameters = _parameters(model, settings)
+    with tempfile.TemporaryDirectory(prefix="duologue-") as folder, _signals_kept():
+        parameters.hostnames = [f"{folder}/llama.sock"]  # a name that ends so is a socket file to llama.cpp, not a host
+        try:
+            server = xllamacpp.Server(parameters)
+        except RuntimeError as error:
+            raise EngineError(
+                "llama", f"llama.cpp cannot load {model}", code="engine_load_failed", retryable=False
+            ) from error
+    server.handle_chat_completions({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})
+    return server
+
+
+def _parameters(model: Path, settings: Settings) -> Any:
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(model)
+    parameters.n_parallel = settings.slots
+    parameters.n_ctx = settings.context * settings.slots
+    parameters.n_batch = parameters.n_ubatch = BATCH
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = settings.threads
+    parameters.n_threads_http = 1
+    parameters.cache_ram_mib = 0  # a second copy of what slots hold; pinned slots never look there
+    parameters.verbosity = -1  # llama.cpp writes to stderr what is already in the errors it returns
+    return parameters
+
+
+def _sampling(settings: Settings) -> dict[str, Any]:
+    return {
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "repeat_penalty": settings.repeat_penalty,
+        "seed": settings.seed,
+        "stop": STOP,
+        "logit_bias": [[token, False] for token in UNSPEAKABLE],
+    }
+
+
+def _failure(error: Mapping[str, Any]) -> EngineError:
+    if error.get("type") == "exceed_context_size_error":
+        size, room = error.get("n_prompt_tokens"), error.get("n_ctx")
+        text = f"the conversation has {size} tokens, and the model's context {room}"
+        return EngineError("llama", text, code="prompt_too_long", retryable=False)
+    return EngineError("llama", str(error.get("message", error)), retryable=int(error.get("code", 500)) >= 500)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Puts SIGINT and SIGTERM back as they were, in C: Python's `signal` works in the main thread only, and does not know
+    that its handlers were replaced."""
+    process = ctypes.CDLL(None)
+    kept = {
+        number: ctypes.create_string_buffer(512) for number in (signal.SIGINT, signal.SIGTERM)
+    }  # any struct sigaction
+    for number, action in kept.items():
+        process.sigaction(number, None, action)
+    try:
+        yield
+    finally:
+        for number, action in kept.items():
+            process.sigaction(number, action, None)
+
+
+def _close(calls: set[_Call], lane: Lane, servers: list[Any]) -> None:
+    """llama.cpp ends the whole process if its server goes while a call waits for it; hence the order."""
+    for call in list(calls):
+        call.stop()
+    lane.close()
+    servers.clear()

@@ -1,0 +1,125 @@
+"""A client for tests: speaks tones at given times into a session with scripted engines, on the jumping clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import virtual
+
+from duologue import clock
+from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio
+from duologue.config import Config
+from duologue.engines.lineup import Lineup
+from duologue.engines.scripted import (
+    ScriptedRecognizer,
+    ScriptedSpeaker,
+    ScriptedTurnDetector,
+    ScriptedVadModel,
+    ScriptedWriter,
+)
+from duologue.protocols import Command, Fact, Microphone, ReplyAudio
+from duologue.session import Session
+from duologue.trace import Row
+
+F = TypeVar("F")
+
+
+def lineup(**engines: Any) -> Lineup:
+    """Scripted engines, but for those given."""
+    return replace(
+        Lineup(
+            ScriptedVadModel(),
+            ScriptedTurnDetector(),
+            ScriptedRecognizer(),
+            ScriptedWriter(),
+            (ScriptedSpeaker(),),
+        ),
+        **engines,
+    )
+
+
+def voice(seconds: float) -> Audio:
+    """Something loud enough to be speech."""
+    t = np.arange(round(seconds * INPUT_RATE)) / INPUT_RATE
+    return (0.3 * np.sin(2 * np.pi * 220 * t)).astype(np.float32)
+
+
+def microphone(spans: Iterable[tuple[float, float]], seconds: float) -> Audio:
+    """Silence, with a voice from each span's start to its end (s)."""
+    samples = np.zeros(round(seconds * INPUT_RATE), np.float32)
+    for start, end in spans:
+        piece = voice(end - start)
+        at = round(start * INPUT_RATE)
+        samples[at : at + len(piece)] = piece[: len(samples) - at]
+    return samples
+
+
+@dataclass
+class Dialogue:
+    """What came of it: `facts` with their times (s since the session began) and the trace's `rows`."""
+
+    facts: list[tuple[float, Fact]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    history: list[tuple[str, str]] = field(default_factory=list)
+
+    def of(self, kind: type[F]) -> list[F]:
+        return [fact for _, fact in self.facts if isinstance(fact, kind)]
+
+    def times(self, kind: type) -> list[float]:
+        return [t for t, fact in self.facts if isinstance(fact, kind)]
+
+    def steps(self) -> list[str]:
+        """The golden form: what was decided and told, one line each, with times; sound blocks left out."""
+        return [_line(row) for row in self.rows if row["name"] not in ("ReplyAudio", "ReplyWord", "Ready")]
+
+
+def _line(row: Row) -> str:
+    values = (f"{key}={value}" for key, value in row.items() if key not in ("t", "kind", "name", "marks", "parts"))
+    return f"{row['t']:.3f} {row['kind']} {row['name']} {' '.join(values)}".strip()
+
+
+async def converse(
+    spans: Sequence[tuple[float, float]],
+    seconds: float,
+    engines: Lineup | None = None,
+    config: Config | None = None,
+    commands: Sequence[tuple[float, Command]] = (),
+    during: Callable[[Session], None] | None = None,
+) -> Dialogue:
+    """One session for `seconds`; each command is given at its time. The microphone is on all the time, frame by frame."""
+    seen = Dialogue()
+    began = clock.now()
+    session = Session(
+        "test",
+        config or Config(),
+        engines or lineup(),
+        lambda fact: seen.facts.append((round(clock.now() - began, 4), fact)),
+        sinks=(seen.rows.append,),
+    )
+    running = asyncio.create_task(session.run())
+    await asyncio.sleep(0)
+    if during is not None:
+        during(session)
+    samples, todo = microphone(spans, seconds), sorted(commands, key=lambda command: command[0])
+    for index in range(len(samples) // FRAME_SAMPLES):
+        while todo and todo[0][0] <= clock.now() - began:
+            session.command(todo.pop(0)[1])
+        await asyncio.sleep(max(0.0, began + (index + 1) * FRAME_S - clock.now()))
+        session.command(Microphone(samples[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES]))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    seen.history = [(turn["role"], turn["content"]) for turn in session.conversation.export_conversation()["turns"]]
+    return seen
+
+
+def play(spans: Sequence[tuple[float, float]], seconds: float, **more: Any) -> Dialogue:
+    """`converse` on the jumping clock."""
+    return virtual.run(converse(spans, seconds, **more))
+
+
+def sound_of(dialogue: Dialogue, turn: int) -> bytes:
+    return b"".join(audio.pcm for audio in dialogue.of(ReplyAudio) if audio.turn == turn)

@@ -11,7 +11,7 @@ import pytest
 from duologue.engines import Loading, Style
 from duologue.engines.espeak import TONES, VOICES, Library, Utterance, load, word_ends
 from duologue.engines.spoken import Spoken
-from duologue.errors import ConfigError, EngineError
+from duologue.errors import ConfigError
 from duologue.places.thread import Lane
 
 SETTLING = 0.02

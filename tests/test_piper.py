@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -201,9 +202,20 @@ def test_a_folder_that_cannot_be_written_to_costs_time_and_nothing_else(
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(piper_graph.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(piper_graph, "_write", refuse)
     assert load_parts(model) == load_parts(model)
     assert cutting.times == 2
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_done(
+    model: Path, cutting: Cutting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", fill)
+    load_parts(model)
+    assert list(model.parent.iterdir()) == [model]
 
 
 def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
@@ -317,8 +329,8 @@ def test_two_replies_take_turns_window_by_window(speaker: piper.PiperSpeaker) ->
         async def text() -> AsyncIterator[str]:
             yield SENTENCE
 
-        async for _ in speaker.speak(text(), Style()):
-            order.append(name)
+        async for sound in speaker.speak(text(), Style()):
+            order.append(name if len(sound.samples) else "")  # noqa: PERF401  (as they come)
 
     async def both() -> None:
         await asyncio.gather(reply("a"), reply("b"))

@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 from duologue import clock
@@ -56,6 +57,8 @@ class App:
         """
         if self.lineup is None:
             raise ClientError("not_ready", "the models are still loading")
+        if style.language == "auto":
+            style = replace(style, language="en")
         voices = self.lineup.voices(style.language)
         if not voices:
             raise ClientError("language_not_spoken", f"no voice here speaks {style.language!r}")

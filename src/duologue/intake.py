@@ -38,7 +38,7 @@ class Intake:
         on_edge: Callable[[Edge, int], None],
     ) -> None:
         self.tape = Tape(TAPE_S)
-        self._rate = rate
+        self.rate = rate
         self._vad = vad
         self._silence_s = settings.stop_s + FRAME_S
         self._speech = SpeechDetector(settings, INPUT_RATE)
@@ -69,4 +69,4 @@ class Intake:
             self._on_edge(edge, frame.end - round(edge.ago_s * INPUT_RATE))
 
     def _gone(self) -> None:
-        self.push(np.zeros(round(self._rate * self._silence_s), np.float32))
+        self.push(np.zeros(round(self.rate * self._silence_s), np.float32))

@@ -140,7 +140,7 @@ class Session:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._work = Work(tasks)
-                self._tell(Ready(self.name, asdict(self.settings), self._lineup.names()))
+                self._tell(Ready(self.name, self._in_force(), self._lineup.names()))
                 for warning in self._lineup.warnings:
                     self._tell(Failure("degraded", warning))
                 await self._until_idle()
@@ -197,7 +197,10 @@ class Session:
             self._intake = self._open_intake(chosen.pop("input_rate"))
         self.settings = replace(self.settings, **chosen)
         self.conversation.resize(self.settings.context_window, self.settings.max_history)
-        self._tell(Configured(asdict(self.settings)))
+        self._tell(Configured(self._in_force()))
+
+    def _in_force(self) -> dict[str, Any]:
+        return asdict(self.settings) | {"input_rate": self._intake.rate, "output_rate": self._output_rate}
 
     def _open_intake(self, rate: int) -> Intake:
         return Intake(rate, self._lineup.vad.open(), self._config.speech, self._frame, self._edge)

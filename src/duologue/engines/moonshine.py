@@ -100,9 +100,9 @@ class Model:
         return [*pieces, self._piece(sound, draft, stop)]
 
     def _piece(self, sound: Audio, draft: Sequence[int], stop: Any) -> Piece:
-        heard = self._decode(_from_first_word(sound), draft, stop)
+        heard = self._decode(from_first_word(sound), draft, stop)
         words = [(token, p) for token, p in heard if token != END]
-        words = words[: _before_loop([token for token, _ in words])]
+        words = words[: before_loop([token for token, _ in words])]
         return Piece(len(sound) // FRAME_SAMPLES, tuple(token for token, _ in words), tuple(p for _, p in words))
 
     def _decode(self, sound: Audio, draft: Sequence[int], stop: Any) -> list[tuple[int, float]]:
@@ -112,7 +112,7 @@ class Model:
         decoding = _Decoding(self._decoder, hidden, mask, stop)
         limit = int(len(sound) / INPUT_RATE * TOKENS_PER_S) + 2
         heard = decoding.check(draft[: limit - 1])
-        while heard[-1][0] != END and len(heard) < limit and not _loops([token for token, _ in heard]):
+        while heard[-1][0] != END and len(heard) < limit and not loop_size([token for token, _ in heard]):
             heard.append(decoding.follow(heard[-1][0]))
         return heard
 
@@ -160,7 +160,8 @@ def _most_likely(logits: Logits) -> tuple[int, float]:
     return token, float(1.0 / np.exp(logits - logits[token]).sum())
 
 
-def _from_first_word(sound: Audio) -> Audio:
+def from_first_word(sound: Audio) -> Audio:
+    """Without the quiet in front, and long enough for the encoder."""
     levels = np.sqrt(np.square(sound.reshape(-1, FRAME_SAMPLES)).mean(axis=1))
     voiced = int(np.argmax(levels > QUIET * np.quantile(levels, 0.95)))  # not of the maximum: that may be a click
     start = min(max(0, voiced - KEEP_FRAMES), TRIM_FRAMES)
@@ -168,7 +169,7 @@ def _from_first_word(sound: Audio) -> Audio:
     return np.pad(kept, (0, max(0, SHORTEST_SAMPLES - len(kept))))
 
 
-def _loops(tokens: Sequence[int]) -> int:
+def loop_size(tokens: Sequence[int]) -> int:
     """How many tokens the phrase has that the end repeats `LOOP_REPEATS` times; 0: it does not repeat."""
     for size in range(1, LOOP_TOKENS + 1):
         tail = tokens[-size * LOOP_REPEATS :]
@@ -177,9 +178,9 @@ def _loops(tokens: Sequence[int]) -> int:
     return 0
 
 
-def _before_loop(tokens: Sequence[int]) -> int:
+def before_loop(tokens: Sequence[int]) -> int:
     """How many tokens to keep: of a loop at the end, its phrase once."""
-    return len(tokens) - _loops(tokens) * (LOOP_REPEATS - 1)
+    return len(tokens) - loop_size(tokens) * (LOOP_REPEATS - 1)
 
 
 def quietest(sound: Audio) -> int:
@@ -277,7 +278,7 @@ class _Turn:
 
     def hear(self, frame: Frame) -> Transcript | None:
         """Keeps the Frame; gives the partial transcript that is ready, and starts the next one when it is due."""
-        samples = np.nan_to_num(frame.samples, nan=0.0, posinf=0.0, neginf=0.0)
+        samples = onnx.clean(frame.samples)
         self._sound.append(samples)
         if self._is_voice(samples):
             self._fresh += 1

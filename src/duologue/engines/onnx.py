@@ -1,4 +1,4 @@
-"""How every onnxruntime session of the package is set up: a small, quiet, budgeted pool.
+"""What the ears share: how an onnxruntime session is set up (a small, quiet, budgeted pool), and what sound it may be given.
 
 On a small machine the ears share the cores with the language model and the voice. onnxruntime's own defaults (a thread per
 core, busy waiting between calls) were measured to double the CPU time of recognition and to make it slower, not faster.
@@ -9,9 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from duologue import config
+from duologue.audio import Audio
 from duologue.engines import Loading
 from duologue.errors import ConfigError
 
@@ -37,3 +39,11 @@ def threads(loading: Loading, engine: str) -> int:
     if count < 1:
         raise ConfigError("bad_setting", f"{engine}: threads must be 1 or more, not {count}")
     return count
+
+
+def clean(samples: Audio) -> Audio:
+    """A copy within -1..1, silent where a sample is no finite number: one NaN makes all of a model's output NaN, and stays
+    for ever in the state of a recurrent one."""
+    finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    clipped: Audio = np.clip(finite, -1.0, 1.0)
+    return clipped

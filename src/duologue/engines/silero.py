@@ -42,17 +42,16 @@ class _Detector:
 
     def __call__(self, frame: Frame) -> float:
         self._window[0, :CONTEXT_SAMPLES] = self._window[0, -CONTEXT_SAMPLES:]
-        self._window[0, CONTEXT_SAMPLES:] = _sound(frame.samples)
+        self._window[0, CONTEXT_SAMPLES:] = onnx.clean(_checked(frame.samples))
         inputs = {"input": self._window, "state": self._state, "sr": self._rate}
         probability, self._state = self._session.run(None, inputs)
         return float(probability[0, 0])
 
 
-def _sound(samples: Audio) -> Audio:
-    """The samples, or silence where they are not numbers: one NaN would stay in the recurrent state for ever."""
+def _checked(samples: Audio) -> Audio:
     if samples.shape != (FRAME_SAMPLES,):
         raise EngineError("silero", f"a frame has {FRAME_SAMPLES} samples, not {samples.shape}", retryable=False)
-    return samples if np.isfinite(samples).all() else np.zeros_like(samples)
+    return samples
 
 
 def load(loading: Loading) -> VadModel:

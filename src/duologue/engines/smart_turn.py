@@ -47,10 +47,10 @@ class SmartTurn:
 
 
 def last_seconds(audio: Audio) -> Audio:
-    """The last 8 s as (128000,), silence in front where there is less, and where a sample is not a number."""
+    """The last 8 s as (128000,), with silence in front where there is less."""
     recent = audio[-WINDOW_SAMPLES:]
     window = np.zeros(WINDOW_SAMPLES, np.float32)
-    window[WINDOW_SAMPLES - len(recent) :] = np.nan_to_num(recent, nan=0.0, posinf=0.0, neginf=0.0)
+    window[WINDOW_SAMPLES - len(recent) :] = onnx.clean(recent)
     return window
 
 

@@ -18,6 +18,7 @@ from duologue.models.store import Store
 
 def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     parser = subparsers.add_parser("models", help="list, fetch, check and remove the model files")
+    parser.set_defaults(run=run)
     actions = parser.add_subparsers(dest="action", required=True, metavar="list | pull | verify | rm")
     actions.add_parser("list", help="what there is, and what of it is here")
     pull = actions.add_parser("pull", help="fetch what is missing or damaged")

@@ -6,6 +6,8 @@ confidence gives away.
 
 from __future__ import annotations
 
+from duologue.core.words import bare_words
+
 _LISTENERS_WORDS = """
 mm mmm mhm mmhm mmhmm mm-hm mm-hmm hm hmm hmmm uh-huh uhhuh uhuh huh ah aha oh ooh okay ok k yeah yep yup right sure
 wow nice cool great good true exactly indeed really
@@ -21,7 +23,7 @@ DOUBTFUL_CONFIDENCE = 0.5
 
 def is_backchannel(text: str, confidence: float) -> bool:
     """True for nothing, for a few listener's words, and for a short transcript its recogniser does not believe itself."""
-    words = [bare for word in text.lower().split() if (bare := word.strip(".,!?…;:।\"'"))]
+    words = bare_words(text)
     if len(words) > LONGEST_WORDS:
         return False
     return confidence < DOUBTFUL_CONFIDENCE or all(word in BACKCHANNELS for word in words)

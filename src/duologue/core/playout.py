@@ -127,7 +127,7 @@ class Playout:
         self._at, self.held = now, False
 
     def cursor(self, played_ms: float, now: float) -> None:
-        """The client's own word on what it has played: clamped to what was sent, never backwards."""
+        """The client's own word on what it has played, which overrules the clock either way; clamped to what was sent."""
         self._follow(now)
         self._position = min(float(self.sent), max(0.0, played_ms * self._rate / 1000))
 

@@ -31,9 +31,10 @@ class WordStream:
 
 def is_echo(heard: str, spoken: str) -> bool:
     """Was the microphone hearing our own reply? Word overlap only: an echo canceller comes before this, in the client."""
-    words, own = _bare(heard), set(_bare(spoken))
+    words, own = bare_words(heard), set(bare_words(spoken))
     return len(words) >= ECHO_WORDS and sum(word in own for word in words) >= ECHO_SHARE * len(words)
 
 
-def _bare(text: str) -> list[str]:
+def bare_words(text: str) -> list[str]:
+    """In lower case, without the punctuation around them, in any script."""
     return [bare for word in text.lower().split() if (bare := word.strip(".,!?…;:।\"'"))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 from duologue import clock
@@ -84,7 +85,9 @@ class Answer:
                 return
 
     async def _say_with(self, voice: Speaker) -> None:
-        async for sound in self._saying.over(voice.speak(self._pieces(), self._style), voice.about.name):
+        own = self._style.voice if self._style.voice in voice.about.voices else ""
+        style = replace(self._style, voice=own)
+        async for sound in self._saying.over(voice.speak(self._pieces(), style), voice.about.name):
             self._give(sound)
             self._unsaid = self._unsaid[sum(len(word.text) for word in sound.words) :]
 

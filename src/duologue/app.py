@@ -53,13 +53,14 @@ class App:
     async def speak(self, text: str, style: Style, rate: int) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
         """`text` aloud at `rate` Hz, unpaced; the next voice of the chain takes over if one fails before its first sound.
 
-        Raises `ClientError` (not_ready, language_not_spoken) and `EngineError` of the last voice.
+        Raises `ClientError` (not_ready, unknown_voice, language_not_spoken) and `EngineError` of the last voice.
         """
         if self.lineup is None:
             raise ClientError("not_ready", "the models are still loading")
         if style.language == "auto":
             style = replace(style, language="en")
-        voices = self.lineup.voices(style.language)
+        self.lineup.check_voice(style.voice)
+        voices = self.lineup.voices(style.language, style.voice)
         if not voices:
             raise ClientError("language_not_spoken", f"no voice here speaks {style.language!r}")
         for place, voice in enumerate(voices):

@@ -191,6 +191,7 @@ class Session:
     def _configure(self, settings: Mapping[str, Any]) -> None:
         """Settings of `config.Conversation`; and the client's rates, which its protocol lets change only before any sound."""
         chosen = dict(settings)
+        self._lineup.check_voice(chosen.get("voice", ""))
         self._output_rate = chosen.pop("output_rate", self._output_rate)
         if "input_rate" in chosen:
             self._intake.close()
@@ -400,7 +401,8 @@ class Session:
         return self.conversation.messages(self.settings.instructions, pending)
 
     def _voices(self) -> tuple[Speaker, ...]:
-        return self._lineup.voices(self._style().language) or self._lineup.voices("en")
+        style = self._style()
+        return self._lineup.voices(style.language, style.voice) or self._lineup.voices("en", style.voice)
 
     def _style(self) -> Style:
         chosen = self.settings

@@ -27,6 +27,8 @@ class About:
     """SPDX identifier of code and weights together: the stricter one."""
     languages: frozenset[str] = frozenset()
     """ISO 639-1 codes; empty means that the engine does not care (voice activity, turn detection)."""
+    voices: frozenset[str] = frozenset()
+    """Names of a speaker's voices beside its default one; a name that is nobody's is passed to nobody."""
     sample_rate: int = 16_000
     """Hz: of the sound it takes (ears) or gives (voices)."""
     streaming: Literal["none", "sentence", "chunk"] = "none"

@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 
 from duologue.config import Engines
 from duologue.engines import Engine, Loading, Recognizer, Speaker, Task, TurnDetector, VadModel, Writer, registry
-from duologue.errors import DuologueError
+from duologue.errors import ClientError, DuologueError
 from duologue.places.thread import Lane
 
 E = TypeVar("E", bound=Engine)
@@ -42,9 +42,23 @@ class Lineup:
             "speakers": ", ".join(speaker.about.name for speaker in self.speakers),
         }
 
-    def voices(self, language: str) -> tuple[Speaker, ...]:
-        """The chain for a language, best first; a voice that declares no languages speaks any."""
-        return tuple(voice for voice in self.speakers if not voice.about.languages or language in voice.about.languages)
+    def voices(self, language: str, voice: str = "") -> tuple[Speaker, ...]:
+        """The chain for a language, best first, but before all the speaker who has the named voice, if it can.
+
+        A speaker that declares no languages speaks any.
+        """
+        able = (
+            speaker for speaker in self.speakers if not speaker.about.languages or language in speaker.about.languages
+        )
+        return tuple(sorted(able, key=lambda speaker: voice not in speaker.about.voices))
+
+    def check_voice(self, voice: str) -> None:
+        """Raises `ClientError` (unknown_voice) for a name that is no speaker's; "" is everybody's default."""
+        names = sorted(set[str]().union(*(speaker.about.voices for speaker in self.speakers)))
+        if voice and voice not in names:
+            raise ClientError(
+                "unknown_voice", f"there is no voice {voice!r}; there are: {', '.join(names) or 'none by name'}"
+            )
 
     def close(self) -> None:
         """Gives back threads and models. Sessions must be over."""

@@ -118,6 +118,7 @@ class PiperSpeaker:
             name="piper",
             licence="GPL-3.0-or-later",  # the code; the voice "joe" is CC0
             languages=frozenset({"en"}),
+            voices=frozenset({"joe"}),
             sample_rate=rate,
             streaming="chunk",
             cancel="chunk",
@@ -149,7 +150,7 @@ class PiperSpeaker:
     def _prosody(self, style: Style) -> Prosody:
         if style.language not in self.about.languages:
             raise _refusal("language_not_supported", f"this voice speaks only English, not {style.language!r}")
-        if style.voice not in ("", "joe"):
+        if style.voice and style.voice not in self.about.voices:
             raise _refusal("voice_not_supported", f"there is no voice {style.voice!r}; there is: joe")
         speed = min(
             max(style.speed, 0.5), 2.0

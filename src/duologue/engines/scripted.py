@@ -184,7 +184,7 @@ class ScriptedSpeaker:
     def _tone(self, word: str, speed: float) -> Audio:
         """Swells from and to silence, so that words can be told apart and no join clicks; 200 to 600 Hz, like a voice."""
         count = max(1, round(len(word) * self.seconds_per_char * self.rate / speed))
-        pitch = 200 + crc32(word.strip().encode()) % 400
+        pitch = 200 + crc32(word.strip().encode(errors="surrogatepass")) % 400
         swell = np.sin(np.pi * np.arange(count) / count)
         return (0.3 * swell * np.sin(2 * np.pi * pitch * np.arange(count) / self.rate)).astype(np.float32)
 

@@ -1,6 +1,6 @@
 """The folder of model files: fetched once, checked at every load, shared by all processes of a user.
 
-Layout: `ROOT/MODEL/FILE`, nothing else under those names; `ROOT/.partials` holds what is not finished, `ROOT/.lock` is held by
+Layout: `ROOT/MODEL/FILE`, and hidden files there that engines derive from them; `ROOT/.partials` holds what is not finished, `ROOT/.lock` is held by
 whoever pulls or removes. A file gets its final name only after its sha256 matched and its bytes are on the disk, by one
 rename, so a reader never needs the lock and never sees half a file.
 

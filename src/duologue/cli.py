@@ -1,6 +1,7 @@
 """The command line: parses, loads the settings once, and hands over to one function a command.
 
-A `ConfigError` becomes one line on stderr and exit status 2; Ctrl-C becomes exit status 130. Never a traceback.
+A `DuologueError` becomes one line on stderr and exit status 2; Ctrl-C becomes exit status 130. Never a traceback. What each
+command needs is imported when it runs: the engines' libraries are heavy, and most commands do without them.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ import argparse
 import asyncio
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from duologue import __version__, config
 from duologue.errors import DuologueError
 from duologue.models import command as models
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
 
 def main(arguments: list[str] | None = None) -> int:
-    args = _parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         status: int = args.run(args, config.load(args.config))
@@ -29,23 +34,100 @@ def main(arguments: list[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Every command; each sets `run`, called with the arguments and the settings, which returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="duologue", description="Talk with a language model aloud, on your own machine."
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML; the environment goes before it")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="serve the page and the protocols")
-    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    serve.add_argument("--port", type=int, help="port to listen on (default 8080)")
-    serve.set_defaults(run=_serve)
-    models.add_parser(commands)
+    for add in (_add_serve, _add_talk, models.add_parser, _add_doctor, _add_replay):
+        add(commands)
     return parser
 
 
+def _add(commands: Commands, name: str, run: Callable[..., int], what: str, more: str = "") -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}. {more}".strip())
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_serve(commands: Commands) -> None:
+    serve = _add(commands, "serve", _serve, "serve the page and the protocols")
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on (default 8080)")
+
+
 def _serve(args: argparse.Namespace, settings: config.Config) -> int:
-    from duologue.serving import run  # the engines' libraries are heavy, and other commands do without them
+    from duologue.serving import run
 
     asyncio.run(run(config.override(settings, "server", host=args.host, port=args.port)))
     return 0
+
+
+def _add_talk(commands: Commands) -> None:
+    more = "The files are the user's turns of one conversation, streamed in real time; one may end without silence."
+    talk = _add(commands, "talk", _talk, "talk from sound files or a microphone, without a server", more)
+    talk.add_argument("files", nargs="*", type=Path, metavar="FILE", help="WAV, FLAC, OGG or MP3, any sample rate")
+    talk.add_argument("--mic", action="store_true", help="use this machine's microphone instead; Ctrl-C ends")
+    talk.add_argument("--out", type=Path, metavar="WAV", help="write the replies' sound, as far as it was played")
+    talk.add_argument("--json", action="store_true", help="one JSON object a turn, one a line")
+    talk.add_argument("--profile", metavar="P", help="which set of engines and models (default: packaged)")
+    talk.set_defaults(usage_error=talk.error)
+
+
+def _talk(args: argparse.Namespace, settings: config.Config) -> int:
+    if args.mic == bool(args.files):
+        args.usage_error("give sound files, or --mic")
+    if args.mic and (args.json or args.out):
+        args.usage_error("--json and --out are for sound files")
+    from duologue import talk
+
+    settings = config.with_profile(settings, args.profile or settings.profile)
+    return talk.run_microphone(settings) if args.mic else talk.run(settings, args.files, args.out, args.json)
+
+
+def _add_doctor(commands: Commands) -> None:
+    more = "Exit status 0 if everything works that should, else 1."
+    doctor = _add(commands, "doctor", _doctor, "say what is installed, and prove what works by running it", more)
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _doctor(args: argparse.Namespace, settings: config.Config) -> int:
+    from duologue.doctor import run
+
+    return run(settings, args.json)
+
+
+def _add_replay(commands: Commands) -> None:
+    more = "The server keeps traces where the setting server.traces names a folder."
+    replay = _add(commands, "replay", _replay, "print a recorded session and where its milliseconds went", more)
+    replay.add_argument("trace", type=Path, metavar="TRACE", help="a session's .trace.jsonl")
+
+
+def _replay(args: argparse.Namespace, settings: config.Config) -> int:
+    from duologue.replay import run
+
+    return run(args.trace)
+
+
+def reference() -> str:
+    """The help of every command as Markdown, 80 columns wide: what docs/cli.md ends with."""
+    return "\n".join(f"## {each.prog}\n\n```\n{_help(each)}```\n" for each in _with_commands(parser()))
+
+
+def _with_commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _with_commands(command)
+
+
+def _help(parser: argparse.ArgumentParser) -> str:
+    def narrow(prog: str) -> Any:
+        return argparse.HelpFormatter(prog, width=80)
+
+    parser.formatter_class = narrow
+    return parser.format_help()

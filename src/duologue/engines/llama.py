@@ -1,7 +1,7 @@
 """A writer on llama.cpp, through xllamacpp: its server runs inside this process, with one slot for each of some conversations.
 
 A slot keeps what its model has read, so that a turn costs only its new words. Conversations beyond the number of slots take
-the slot of the one that was silent longest. All slots are decoded in one batch, so replies at the same time share the work.
+the slot of the one that was silent longest. Replies at the same time come token by token in turn: each at its share of the speed.
 
 What llama.cpp's server does on its own, and what is done about it here: it listens for HTTP, so it is given a socket file
 that is gone before anyone can know of it; and it takes SIGINT and SIGTERM for itself, so they are given back.
@@ -47,14 +47,14 @@ class Settings:
     """The table `engines.settings.llama`."""
 
     model: str = MODEL  # a packaged model
-    threads: int = 1  # two wait for each other, busily: 1.5 times as fast on an idle machine, a quarter beside a voice
+    threads: int = 1  # two wait for each other busily: 1.5 times as fast on idle cores, a fifth on shared ones
     slots: int = 4  # conversations that keep their cache; each costs `context` times 23 kB with the packaged model
     context: int = 2_048  # tokens a conversation may hold, instructions and reply included
     max_tokens: int = 80  # of a reply: some 60 words, 20 s of speech
-    temperature: float = 0.2  # at 0.3 and above the packaged model wanders off, at times into French
-    top_p: float = 0.9
-    repeat_penalty: float = 1.1  # without it the packaged model repeats one sentence until it is stopped
-    seed: int = 1  # the same prompt gives the same reply
+    temperature: float = 0.0  # the likeliest words: from 0.2 up the packaged model wanders off, at times into French
+    top_p: float = 0.9  # only where there is a temperature
+    dry_multiplier: float = 0.8  # against repeated phrases; a penalty on words answers "Paris, not France itself"
+    seed: int = 1  # the same prompt gives the same reply at any temperature
 
 
 class LlamaWriter:
@@ -237,7 +237,8 @@ def _sampling(settings: Settings) -> dict[str, Any]:
     return {
         "temperature": settings.temperature,
         "top_p": settings.top_p,
-        "repeat_penalty": settings.repeat_penalty,
+        "dry_multiplier": settings.dry_multiplier,
+        "dry_allowed_length": 3,  # tokens that may be repeated freely: names, and the words of the question
         "seed": settings.seed,
         "stop": STOP,
         "logit_bias": [[token, False] for token in UNSPEAKABLE],

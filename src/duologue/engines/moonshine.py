@@ -54,8 +54,8 @@ LONGEST_FRAMES = round(12.0 / FRAME_S)
 QUIET = 0.1
 """Of the voice's level (-20 dB): below it is the room. The model makes up words ("You") for a room."""
 
-FORGET = 0.98
-"""What is left of the voice's level after one Frame (half in a second), so that a slammed door does not deafen the turn."""
+FORGET = 0.99
+"""What is left of the voice's level after one Frame (half in two seconds), so that a slammed door does not deafen the turn."""
 
 FLOOR_RMS = 3e-4
 """-70 dB of full scale: no microphone carries a voice this low."""

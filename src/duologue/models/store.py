@@ -1,8 +1,8 @@
 """The folder of model files: fetched once, checked at every load, shared by all processes of a user.
 
-Layout: `ROOT/MODEL/FILE`, and hidden files there that engines derive from them; `ROOT/.partials` holds what is not finished, `ROOT/.lock` is held by
-whoever pulls or removes. A file gets its final name only after its sha256 matched and its bytes are on the disk, by one
-rename, so a reader never needs the lock and never sees half a file.
+Layout: `ROOT/MODEL/FILE`, and hidden files there that engines derive from them; `ROOT/.partials` holds what is not finished,
+`ROOT/.lock` is held by whoever pulls or removes. A file gets its final name only after its sha256 matched and its bytes are
+on the disk, by one rename, so a reader never needs the lock and never sees half a file.
 
 Every load hashes the files anew instead of trusting a remembered time stamp: a bit that flips on the disk leaves the time stamp
 as it was, and hashing the packaged profile (216 MB) takes about 0.25 s in one thread of a slow server with SHA instructions, well

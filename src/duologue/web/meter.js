@@ -3,6 +3,7 @@
 const BAR = 3; // px
 const GAP = 2; // px
 const STEP_MS = 33; // about one bar for each block of sound
+const FALL = 0.6; // a bar without a new level: blocks of sound and bars do not keep step
 const FLOOR_DB = -55; // quieter than a quiet room
 const RANGE_DB = 45;
 
@@ -32,7 +33,7 @@ export class Meter {
   step() {
     this.history.unshift(this.peak);
     this.history.pop();
-    this.peak = 0;
+    this.peak = this.peak > 0.05 ? this.peak * FALL : 0;
     this.draw();
     if (this.history.some((bar) => bar > 0)) return;
     clearInterval(this.timer);

@@ -1,0 +1,57 @@
+"""Runs the benchmarks: a table and the conversations on stderr, the same figures as JSON on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+
+from benchmarks import bargein, recordings, v2v
+from benchmarks.figures import Figure, table
+from duologue import config
+from duologue.app import App
+from duologue.errors import DuologueError
+from duologue.talk import warm
+
+BENCHMARKS = ("v2v", "bargein")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0; with --check 1 if a limit was missed; 2 if it cannot run."""
+    args = _parser().parse_args(arguments)
+    try:
+        with warm(config.load()) as app:
+            figures = asyncio.run(_run(app, args))
+    except DuologueError as error:
+        print(f"benchmarks: {error.message} [{error.code}]", file=sys.stderr)
+        return 2
+    print(table(figures), file=sys.stderr)
+    print(json.dumps({figure.name.strip(): figure.facts() for figure in figures}, ensure_ascii=False, indent=1))
+    return int(args.check and not all(figure.ok for figure in figures))
+
+
+async def _run(app: App, args: argparse.Namespace) -> list[Figure]:
+    questions, figures = recordings.questions()[: args.limit], []
+    if "v2v" in args.names:
+        figures += await v2v.run(app, questions, args.turns, args.listen)
+    if "bargein" in args.names:
+        figures += await bargein.run(app, questions, recordings.backchannels())
+    return figures
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", default=BENCHMARKS, metavar=" | ".join(BENCHMARKS), help="default: all")
+    parser.add_argument(
+        "--turns", type=int, default=4, help="questions a conversation (default 4; 1: a new one for each)"
+    )
+    parser.add_argument("--listen", type=float, default=6.0, help="seconds heard of each reply (default 6)")
+    parser.add_argument("--limit", type=int, help="only so many questions")
+    parser.add_argument("--check", action="store_true", help="exit status 1 if a figure misses its limit")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

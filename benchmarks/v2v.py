@@ -1,0 +1,127 @@
+"""Every recorded question, spoken to the session in real time: how soon it answers, what it heard, how the reply sounds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.figures import Figure
+from benchmarks.recordings import Recording
+from benchmarks.wer import wer
+from duologue.app import App
+from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio, Frame, resample
+from duologue.caller import Caller, Exchange, Reply
+from duologue.engines import Pause, Recognizer
+from duologue.talk import as_text
+
+PAUSE_S = 0.3
+"""Between the reply and the next question; see `duologue.talk`."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    recording: Recording
+    exchange: Exchange
+    voice_ended_at: float
+    """By energy, on the loop's clock: what the session thinks has no part in it."""
+    read_back: str = ""
+
+    @property
+    def cut_off(self) -> bool:
+        """Something was decided, or heard, before the user's last voiced sample."""
+        return any(
+            min(reply.decided_at, reply.playback.audible_at or reply.decided_at) < self.voice_ended_at
+            for reply in self.exchange.replies
+        )
+
+    def ms(self, at: float | None) -> float | None:
+        return None if at is None else (at - self.voice_ended_at) * 1000
+
+
+async def run(app: App, recordings: Sequence[Recording], turns: int, listen_s: float) -> list[Figure]:
+    """`turns` questions a conversation; of each reply `listen_s` are heard, then a button is pressed."""
+    measured: list[Measured] = []
+    for first in range(0, len(recordings), turns):
+        measured += await _conversation(app, recordings[first : first + turns], listen_s)
+    assert app.lineup is not None
+    texts = [await _read_back(app.lineup.recognizer, each.exchange.reply) for each in measured]
+    return figures(
+        [Measured(m.recording, m.exchange, m.voice_ended_at, t) for m, t in zip(measured, texts, strict=True)]
+    )
+
+
+async def _conversation(app: App, recordings: Sequence[Recording], listen_s: float) -> list[Measured]:
+    measured = []
+    async with Caller(app) as caller:
+        for recording in recordings:
+            await caller.speak(np.zeros(round(PAUSE_S * INPUT_RATE), np.float32))
+            voice_ended_at = caller.position_at + recording.ends_s
+            exchange = await caller.say(recording.samples, listen_s)
+            measured.append(Measured(recording, exchange, voice_ended_at))
+            print(f"{recording.name}: {recording.said}\n{as_text(exchange)}", file=sys.stderr, flush=True)
+    return measured
+
+
+def figures(measured: Sequence[Measured]) -> list[Figure]:
+    replies = [reply for each in measured if (reply := each.exchange.reply) is not None]
+    return [*_latency(measured, replies), *_heard(measured), *_spoken(measured, replies)]
+
+
+def _latency(measured: Sequence[Measured], replies: Sequence[Reply]) -> Iterator[Figure]:
+    by_energy = [ms for m in measured if (r := m.exchange.reply) and (ms := m.ms(r.playback.audible_at)) is not None]
+    marks = [reply.latency_ms() for reply in replies]
+    stages = {name: [ms for each in marks if (ms := each[name]) is not None] for name in (marks[0] if marks else ())}
+    limits = {"median": 600.0, "p95": 1200.0}
+    yield Figure("voice to voice", "ms", stages.pop("voice_to_voice", []), at_most=limits, needs=20)
+    yield Figure("voice to voice, by energy", "ms", by_energy, at_most=limits, needs=20)
+    yield from (Figure(f"  {name}, from the voice's end", "ms", values) for name, values in stages.items())
+    ttft = [(reply.words[0][0] - reply.decided_at) * 1000 for reply in replies if reply.words]
+    yield Figure("turn decided to first word", "ms", ttft, at_most={"median": 150.0})
+    off = [(reply.voice_ended_at - m.voice_ended_at) * 1000 for m in measured if (reply := m.exchange.reply)]
+    yield Figure("voice's end, session less energy", "ms", off)
+
+
+def _heard(measured: Sequence[Measured]) -> Iterator[Figure]:
+    cut_off = [float(each.cut_off) for each in measured]
+    yield Figure("users cut off", "share", cut_off, _mean(cut_off), {"overall": 0.05})
+    pairs = [(each.recording.said, each.exchange.user) for each in measured]
+    yield Figure("transcript WER", "ratio", [wer([pair]) for pair in pairs], wer(pairs), {"overall": 0.15})
+
+
+def _spoken(measured: Sequence[Measured], replies: Sequence[Reply]) -> Iterator[Figure]:
+    silent = [float(m.exchange.reply is None or m.exchange.reply.playback.audible_at is None) for m in measured]
+    yield Figure("replies not audible", "share", silent, _mean(silent), {"overall": 0.0})
+    pairs = [(reply.text, each.read_back) for each in measured if (reply := each.exchange.reply)]
+    yield Figure("reply read back, WER", "ratio", [wer([pair]) for pair in pairs], wer(pairs), {"overall": 0.20})
+    gaps = [float(reply.playback.gaps) for reply in replies]
+    yield Figure("gaps in a reply", "count", gaps, sum(gaps), {"overall": 0.0})
+    yield Figure("reply heard", "s", [reply.playback.seconds for reply in replies])
+
+
+async def _read_back(recognizer: Recognizer, reply: Reply | None) -> str:
+    """What the recogniser hears in the words of the reply that count as heard."""
+    if reply is None or not reply.playback.seconds:
+        return ""
+    playback, text = reply.playback, ""
+    ends_ms = max((end for _, end in playback.words if end <= playback.seconds * 1000), default=0.0)
+    sound = resample(playback.samples[: round(ends_ms * playback.rate / 1000)], playback.rate, INPUT_RATE)
+    async with aclosing(recognizer.transcribe(_frames(sound))) as transcripts:  # type: ignore[type-var]
+        async for transcript in transcripts:
+            text = transcript.text
+    return text
+
+
+async def _frames(sound: Audio) -> AsyncIterator[Frame | Pause]:
+    padding = -len(sound) % FRAME_SAMPLES + 4 * FRAME_SAMPLES
+    blocks = np.concatenate([sound, np.zeros(padding, np.float32)]).reshape(-1, FRAME_SAMPLES)
+    for index, block in enumerate(blocks):
+        yield Frame(block, index * FRAME_SAMPLES)
+    yield Pause()
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,393 @@
+"""Moonshine: what is worth decoding and when (with a model that only keeps count), and how well the real one hears."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import time
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from benchmarks import wer
+from duologue import config
+from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, Frame, Tape, read_audio, resample
+from duologue.core.events import SpeechStarted, SpeechStopped
+from duologue.core.speech import SpeechDetector, SpeechSettings
+from duologue.engines import Loading, Pause, Transcript, VadModel, moonshine, silero
+from duologue.engines.moonshine import LONGEST_FRAMES, SETTLE_FRAMES, Model, Moonshine, Piece
+from duologue.errors import ConfigError, EngineError
+from duologue.models import open_store
+from duologue.places.thread import Lane
+
+# ── What needs no model ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_vocabulary_is_read_with_short_and_long_pieces() -> None:
+    long = b"x" * 300
+    data = (
+        b"\x05<unk>\x03<s>\x04</s>" + b"\x01a" + b"\x00" + bytes([128 + 300 % 128, 300 // 128]) + long + b"\x08<<ST_7>>"
+    )
+    assert moonshine.read_vocabulary(data) == [b"", b"", b"", b"a", b"", long, b""]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kept"),
+    [
+        ([], 0),
+        ([5, 6, 7], 3),
+        ([5, 5, 5], 3),
+        ([5, 5, 5, 5], 1),
+        ([9, 5, 6, 5, 6, 5, 6, 5, 6], 3),
+        ([5, 6, 5, 6, 5, 6, 5, 6, 9], 9),
+        (list(range(8)) * 4, 8),
+    ],
+)
+def test_of_a_stutter_the_phrase_is_kept_once(tokens: list[int], kept: int) -> None:
+    assert moonshine.before_loop(tokens) == kept
+
+
+def test_sound_without_a_pause_is_cut_where_it_is_quietest() -> None:
+    sound = np.ones(LONGEST_FRAMES * FRAME_SAMPLES, np.float32)
+    sound[300 * FRAME_SAMPLES : 303 * FRAME_SAMPLES] = 0.1
+    sound[: 10 * FRAME_SAMPLES] = 0.0
+    assert moonshine.quietest(sound) == 301
+
+
+def test_the_quiet_before_the_first_word_is_shortened() -> None:
+    sound = np.concatenate([blocks(10, 0.001), blocks(20, 0.1)])
+    assert len(moonshine.from_first_word(sound)) == (20 + moonshine.KEEP_FRAMES) * FRAME_SAMPLES
+
+
+def test_a_click_does_not_make_the_voice_before_it_quiet() -> None:
+    sound = np.concatenate([blocks(30, 0.02), blocks(1, 1.0), blocks(10, 0.02)])
+    assert len(moonshine.from_first_word(sound)) == len(sound)
+
+
+def test_short_sound_is_filled_up_for_the_encoder() -> None:
+    assert len(moonshine.from_first_word(blocks(1, 0.1))) == moonshine.SHORTEST_SAMPLES
+
+
+# ── When it decodes ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Counting(Model):
+    """Hears one word, its own number, in whatever sound; a decode lasts until `stop` or for `seconds`."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.asked: list[tuple[int, tuple[int, ...]]] = []
+        self.stopped = 0
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return " ".join(map(str, tokens))
+
+    def hear(self, sound: Audio, draft: Sequence[int], stop: Any) -> list[Piece]:
+        frames = len(sound) // FRAME_SAMPLES
+        self.asked.append((frames, tuple(draft)))
+        deadline = time.monotonic() + self.seconds
+        while time.monotonic() < deadline:
+            time.sleep(0.001)
+            if stop.terminate:
+                self.stopped += 1
+                raise RuntimeError("terminated")
+        return [Piece(frames, (len(self.asked),), (0.5,))]
+
+
+class Broken(Counting):
+    def hear(self, sound: Audio, draft: Sequence[int], stop: Any) -> list[Piece]:
+        raise MemoryError("no room")
+
+
+@pytest.fixture
+def lane() -> Iterator[Lane]:
+    lane = Lane("test")
+    yield lane
+    lane.close()
+
+
+def blocks(frames: int, level: float) -> Audio:
+    signs = np.where(np.arange(frames * FRAME_SAMPLES) % 2, 1.0, -1.0)
+    return (signs * level).astype(np.float32)
+
+
+def stream(sound: Audio) -> list[Frame]:
+    whole = sound[: len(sound) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    return [Frame(block, i * FRAME_SAMPLES) for i, block in enumerate(whole)]
+
+
+def voice(seconds: float) -> list[Frame]:
+    return stream(blocks(round(seconds / FRAME_S), 0.1))
+
+
+def room(seconds: float) -> list[Frame]:
+    return stream(blocks(round(seconds / FRAME_S), 0.002))
+
+
+async def given(items: Iterable[Frame | Pause], gap_s: float = 0.0) -> AsyncGenerator[Frame | Pause, None]:
+    for item in items:
+        await asyncio.sleep(gap_s)
+        yield item
+
+
+async def all_of(engine: Moonshine, items: Iterable[Frame | Pause], gap_s: float = 0.0) -> list[Transcript]:
+    return [transcript async for transcript in engine.transcribe(given(items, gap_s))]
+
+
+def hear(engine: Moonshine, items: Iterable[Frame | Pause], gap_s: float = 0.0) -> list[Transcript]:
+    return asyncio.run(all_of(engine, items, gap_s))
+
+
+def finals(transcripts: Iterable[Transcript]) -> list[str]:
+    return [transcript.text for transcript in transcripts if transcript.final]
+
+
+def test_partials_come_while_the_user_speaks(lane: Lane) -> None:
+    heard = hear(Moonshine(Counting(), lane), voice(2.0), gap_s=0.002)
+    assert [transcript.final for transcript in heard] == [False] * 3
+
+
+def test_the_last_words_are_the_draft_of_the_next_decode(lane: Lane) -> None:
+    model = Counting()
+    hear(Moonshine(model, lane), [*voice(0.3), Pause(), *voice(0.3), Pause()])
+    assert model.asked == [(9, ()), (18, (1,))]
+
+
+def test_a_pause_stops_the_partial_in_progress(lane: Lane) -> None:
+    model = Counting(seconds=0.2)
+    heard = hear(Moonshine(model, lane), [*voice(0.64), Pause()])
+    assert model.stopped == 1
+    assert finals(heard) == ["2"]
+
+
+def test_a_pause_of_another_session_stops_it_too(lane: Lane) -> None:
+    model = Counting(seconds=0.2)
+    engine = Moonshine(model, lane)
+
+    async def main() -> None:
+        await asyncio.gather(all_of(engine, voice(0.64), 0.005), all_of(engine, [*voice(0.3), Pause()], 0.012))
+
+    asyncio.run(main())
+    assert model.stopped == 1
+
+
+def test_nobody_looks_at_silence(lane: Lane) -> None:
+    model = Counting()
+    heard = hear(Moonshine(model, lane), [*voice(0.3), Pause(), *room(3.0), Pause()], gap_s=0.001)
+    assert len(model.asked) == 1
+    assert finals(heard) == ["1", "1"]
+
+
+def test_silence_alone_has_no_words(lane: Lane) -> None:
+    model = Counting()
+    assert finals(hear(Moonshine(model, lane), [*stream(blocks(60, 1e-4)), Pause()])) == [""]
+    assert model.asked == []
+
+
+def test_a_slammed_door_does_not_deafen_the_turn(lane: Lane) -> None:
+    model = Counting()
+    door = stream(blocks(2, 1.0))
+    quiet = stream(blocks(round(3.0 / FRAME_S), 0.05))
+    assert finals(hear(Moonshine(model, lane), [*door, Pause(), *quiet, Pause()]))[-1] != "1"
+
+
+def test_a_late_pause_settles_what_was_said(lane: Lane) -> None:
+    model = Counting()
+    heard = hear(Moonshine(model, lane), [*voice(8.1), Pause(), *voice(0.3), Pause()])
+    settled, whole = finals(heard)
+    assert whole.startswith(settled + " ")
+    (before, _), (after, draft) = model.asked[-2:]
+    assert before >= SETTLE_FRAMES
+    assert (after, draft) == (9, ())
+
+
+def test_giving_up_stops_the_decode(lane: Lane) -> None:
+    model = Counting(seconds=5.0)
+
+    async def main() -> None:
+        engine = Moonshine(model, lane)
+        task = asyncio.create_task(all_of(engine, [*voice(0.3), Pause()]))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(lane.run(lambda: None), 2.0)
+
+    asyncio.run(main())
+    assert model.stopped == 1
+
+
+def test_closing_stops_the_partial(lane: Lane) -> None:
+    model = Counting(seconds=5.0)
+
+    async def main() -> None:
+        transcripts = cast(
+            AsyncGenerator[Transcript, None], Moonshine(model, lane).transcribe(given([*voice(0.64), *room(60)], 0.002))
+        )
+        async with aclosing(transcripts):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(transcripts), 0.2)
+        await asyncio.wait_for(lane.run(lambda: None), 2.0)
+
+    asyncio.run(main())
+    assert model.stopped == 1
+
+
+def test_a_failing_model_ends_the_turn_with_its_name(lane: Lane) -> None:
+    with pytest.raises(EngineError, match="moonshine: recognition failed: no room"):
+        hear(Moonshine(Broken(), lane), [*voice(0.3), Pause()])
+
+
+# ── How well it hears ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def folder(name: str) -> Path:
+    return open_store(config.load().models).folder(name)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Moonshine]:
+    lane = Lane("moonshine")
+    try:
+        loaded = moonshine.load(Loading(folder, lane))
+        assert isinstance(loaded, Moonshine)
+        yield loaded
+    except ConfigError as error:
+        pytest.skip(error.message)
+    finally:
+        lane.close()
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    try:
+        return Model(folder("moonshine-tiny-en"), threads=1)
+    except ConfigError as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture(scope="module")
+def vad() -> VadModel:
+    lane = Lane("silero")
+    try:
+        return silero.load(Loading(folder, lane))
+    except ConfigError as error:
+        pytest.skip(error.message)
+    finally:
+        lane.close()
+
+
+def clip(recordings: Path, name: str) -> Audio:
+    return resample(*read_audio(recordings / "questions" / name), INPUT_RATE)
+
+
+def questions(recordings: Path) -> list[tuple[str, str]]:
+    """(file, what is said) of the English questions."""
+    with (recordings / "manifest.tsv").open(encoding="utf-8") as file:
+        rows = [
+            row for row in csv.DictReader(file, delimiter="\t") if row["kind"] == "question" and row["lang"] == "en"
+        ]
+    return [(Path(row["path"]).name, row["transcript"]) for row in rows]
+
+
+def spoken(sound: Audio, vad: VadModel) -> list[Frame | Pause]:
+    """As a session hears it: from a little before the voice, with a Pause each time that it stops."""
+    frames = stream(np.concatenate([sound, np.zeros(INPUT_RATE // 4, np.float32)]))
+    detector, speech, tape = vad.open(), SpeechDetector(SpeechSettings(), INPUT_RATE), Tape(2.0)
+    items: list[Frame | Pause] = []
+    for frame in frames:
+        tape.push(frame)
+        edge = speech.feed(detector(frame), frame.at, frame.end)
+        if items:
+            items.append(frame)
+        elif isinstance(edge, SpeechStarted):
+            items += tape.since(edge.since)
+        if isinstance(edge, SpeechStopped):
+            items.append(Pause())
+    return items
+
+
+def transcribe(engine: Moonshine, sound: Audio, vad: VadModel) -> str:
+    return finals(hear(engine, spoken(sound, vad), gap_s=0.001))[-1]
+
+
+@pytest.mark.models
+@pytest.mark.speech
+def test_the_word_error_rate_of_the_questions(engine: Moonshine, vad: VadModel, recordings: Path) -> None:
+    pairs = [(said, transcribe(engine, clip(recordings, name), vad)) for name, said in questions(recordings)]
+    assert len(pairs) >= 20
+    assert wer.wer(pairs) <= 0.15, "\n".join(map(str, pairs))
+
+
+@pytest.mark.models
+@pytest.mark.speech
+def test_a_minute_is_heard_in_pieces_and_as_well(model: Model, recordings: Path) -> None:
+    chosen = [(name, said) for name, said in questions(recordings) if "filler" not in name][:14]
+    turn = np.concatenate([clip(recordings, name) for name, _ in chosen])
+    turn = turn[: len(turn) // FRAME_SAMPLES * FRAME_SAMPLES]
+    assert len(turn) > 55 * INPUT_RATE
+    pieces = model.hear(turn, (), onnxruntime.RunOptions())
+    assert max(piece.frames for piece in pieces) <= LONGEST_FRAMES
+    assert sum(piece.frames for piece in pieces) * FRAME_SAMPLES == len(turn)
+    heard = " ".join(model.text(piece.tokens) for piece in pieces)
+    assert wer.wer([(" ".join(said for _, said in chosen), heard)]) <= 0.2
+
+
+@pytest.mark.models
+@pytest.mark.speech
+@pytest.mark.parametrize("spoil", [0, 3])
+def test_a_draft_saves_steps_and_changes_no_word(model: Model, recordings: Path, spoil: int) -> None:
+    sound = clip(recordings, "latency_stimuli__stimulus_hours.wav")
+    sound = sound[: len(sound) // FRAME_SAMPLES * FRAME_SAMPLES]
+    (fresh,) = model.hear(sound, (), onnxruntime.RunOptions())
+    draft = [*fresh.tokens[: len(fresh.tokens) - spoil], *[777] * spoil]
+    (drafted,) = model.hear(sound, draft, onnxruntime.RunOptions())
+    assert drafted.tokens == fresh.tokens
+    assert model.text(fresh.tokens) == "What are your Saturday opening hours?"
+
+
+@pytest.mark.models
+@pytest.mark.speech
+def test_two_users_at_once_are_not_mixed_up(engine: Moonshine, vad: VadModel, recordings: Path) -> None:
+    chosen = [(name, said) for name, said in questions(recordings) if "holidays" in name or "weekdays" in name]
+    turns = [spoken(clip(recordings, name), vad) for name, _ in chosen]
+
+    async def main() -> list[list[Transcript]]:
+        return await asyncio.gather(*(all_of(engine, items, 0.001) for items in turns))
+
+    heard = [finals(transcripts)[-1] for transcripts in asyncio.run(main())]
+    assert wer.wer([(said, text) for (_, said), text in zip(chosen, heard, strict=True)]) == 0
+
+
+@pytest.mark.models
+@pytest.mark.speech
+def test_a_hum_is_doubted_and_a_short_word_is_not(engine: Moonshine, vad: VadModel, recordings: Path) -> None:
+    def last(name: str) -> Transcript:
+        return hear(engine, spoken(clip(recordings, name), vad))[-1]
+
+    assert last("latency_stimuli__filler.wav").confidence < 0.6
+    assert last("aiewf_turns__turn_015-short-yes.wav").confidence > 0.6
+
+
+@pytest.mark.models
+def test_stopping_ends_a_long_decode_at_once(engine: Moonshine, model: Model) -> None:
+    """The encoder needs about 0.2 s for this on an idle core; what waits behind it must not."""
+    noise = np.random.default_rng(0).normal(0.0, 0.1, (LONGEST_FRAMES, FRAME_SAMPLES)).astype(np.float32).ravel()
+    stop = onnxruntime.RunOptions()
+    stop.terminate = True
+    start = time.thread_time()
+    with pytest.raises(Exception, match="terminate flag"):
+        model.hear(noise, (), stop)
+    assert time.thread_time() - start < 0.1
+
+
+@pytest.mark.models
+def test_a_wrong_setting_is_refused(engine: Moonshine, lane: Lane) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        moonshine.load(Loading(folder, lane, {"threads": -1}))
+    assert refusal.value.code == "bad_setting"

@@ -1,0 +1,472 @@
+"""The turn machine: one test per row of its table, the moves with two outcomes, and its invariants under any events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from duologue.core.events import (
+    Commit,
+    Draft,
+    Drop,
+    Duck,
+    Event,
+    Failed,
+    GoOn,
+    Listen,
+    Overheard,
+    Reopen,
+    ReplyAudible,
+    ReplyEnded,
+    Resume,
+    Score,
+    Scored,
+    Silence,
+    SpeechStarted,
+    SpeechStopped,
+    StopPressed,
+    Todo,
+    Transcribe,
+    Transcribed,
+    Turn,
+    TurnHandedOver,
+    Typed,
+)
+from duologue.core.turns import TABLE, Deadline, Patience, Phase, Turns
+
+FIRST, SECOND = Turn(1, 0), Turn(2, 0)
+PATIENCE = Patience(
+    complete_s=0.25, incomplete_s=1.5, barge_in_s=0.8, backchannel_s=0.8, reopen_s=1.5, longest_turn_s=60
+)
+
+
+def reach(phase: Phase) -> Turns:
+    """A machine in `phase`: speech from 1.0 to 3.0, "hello", decided at 4.5, audible at 5.0, speech over it at 8.0."""
+    turns = Turns(PATIENCE)
+    steps: list[tuple[Phase, Callable[[], Any]]] = [
+        (Phase.HEARING, lambda: turns.handle(SpeechStarted(9, 0.0), 1.0)),
+        (Phase.PAUSED, lambda: turns.handle(SpeechStopped(0.0), 3.0)),
+        (Phase.THINKING, lambda: (turns.handle(Transcribed(FIRST, "hello", 1.0), 3.1), turns.wake(4.5))),
+        (Phase.SPEAKING, lambda: turns.handle(ReplyAudible(FIRST), 5.0)),
+        (Phase.OVERLAP, lambda: turns.handle(SpeechStarted(70, 0.0), 8.0)),
+    ]
+    for reached, step in steps:
+        if turns.phase is not phase:
+            step()
+            assert turns.phase is reached
+    return turns
+
+
+@dataclass(frozen=True)
+class Row:
+    """In `phase`, `event` (or the deadline) at `now`: what must be done, where it leads, and when it wants to be woken."""
+
+    phase: Phase
+    event: Event | None
+    now: float
+    todos: list[Todo]
+    becomes: Phase
+    wake_at: float | None = None
+
+    @property
+    def key(self) -> tuple[Phase, type]:
+        return self.phase, Deadline if self.event is None else type(self.event)
+
+
+def typed(phase: Phase, now: float, before: list[Todo], turn: Turn) -> Row:
+    return Row(phase, Typed("write"), now, [*before, Commit(turn, "write")], Phase.THINKING)
+
+
+ROWS = [
+    Row(Phase.IDLE, SpeechStarted(9, 0.5), 1.0, [Listen(FIRST, 9)], Phase.HEARING, 60.5),
+    Row(Phase.HEARING, SpeechStopped(0.1), 3.0, [Transcribe(FIRST), Score(FIRST)], Phase.PAUSED, 2.9 + 1.5),
+    Row(Phase.HEARING, None, 61.0, [Transcribe(FIRST)], Phase.PAUSED),
+    Row(Phase.HEARING, TurnHandedOver(), 2.0, [Transcribe(FIRST)], Phase.PAUSED),
+    Row(Phase.HEARING, Failed(FIRST), 2.0, [Drop(FIRST)], Phase.IDLE),
+    Row(Phase.PAUSED, Scored(FIRST, 1.0), 3.1, [], Phase.PAUSED, 3.25),
+    Row(Phase.PAUSED, Transcribed(FIRST, "hi", 1.0), 3.1, [Draft(FIRST, "hi")], Phase.PAUSED, 4.5),
+    Row(Phase.PAUSED, SpeechStarted(50, 0.1), 3.5, [GoOn(Turn(1, 1))], Phase.HEARING, 61.0),
+    Row(Phase.PAUSED, None, 4.5, [], Phase.PAUSED),
+    Row(Phase.PAUSED, TurnHandedOver(), 3.2, [], Phase.PAUSED),
+    Row(Phase.PAUSED, Failed(FIRST), 3.2, [Drop(FIRST)], Phase.IDLE),
+    Row(Phase.THINKING, ReplyAudible(FIRST), 5.0, [], Phase.SPEAKING),
+    Row(Phase.THINKING, ReplyEnded(FIRST), 5.0, [], Phase.IDLE),
+    Row(Phase.SPEAKING, ReplyEnded(FIRST), 9.0, [], Phase.IDLE),
+    Row(Phase.THINKING, Failed(FIRST), 5.0, [], Phase.IDLE),
+    Row(Phase.SPEAKING, Failed(FIRST), 9.0, [], Phase.IDLE),
+    Row(Phase.THINKING, SpeechStarted(7, 0.1), 4.7, [Duck(FIRST), Listen(SECOND, 7)], Phase.OVERLAP, 4.6 + 0.8),
+    Row(Phase.SPEAKING, SpeechStarted(7, 0.1), 8.0, [Duck(FIRST), Listen(SECOND, 7)], Phase.OVERLAP, 7.9 + 0.8),
+    Row(Phase.OVERLAP, SpeechStarted(80, 0.1), 8.5, [GoOn(Turn(2, 1))], Phase.OVERLAP, 8.4 + 0.8),
+    Row(Phase.OVERLAP, SpeechStopped(0.1), 8.5, [Transcribe(SECOND)], Phase.OVERLAP, 9.3),
+    Row(Phase.OVERLAP, Overheard(SECOND, "wait a moment", 1.0), 8.5, [Silence(FIRST)], Phase.HEARING, 68.0),
+    Row(Phase.OVERLAP, Transcribed(SECOND, "mm-hm", 1.0), 8.6, [Drop(SECOND), Resume(FIRST)], Phase.SPEAKING),
+    Row(Phase.OVERLAP, None, 8.8, [Silence(FIRST)], Phase.HEARING, 68.0),
+    Row(Phase.OVERLAP, Failed(SECOND), 8.5, [Drop(SECOND), Resume(FIRST)], Phase.SPEAKING),
+    Row(Phase.OVERLAP, ReplyEnded(FIRST), 8.5, [], Phase.HEARING, 68.0),
+    Row(Phase.OVERLAP, ReplyAudible(FIRST), 8.1, [], Phase.OVERLAP, 8.8),
+    Row(Phase.THINKING, StopPressed(), 4.6, [Silence(FIRST)], Phase.IDLE),
+    Row(Phase.SPEAKING, StopPressed(), 6.0, [Silence(FIRST)], Phase.IDLE),
+    Row(Phase.OVERLAP, StopPressed(), 8.5, [Silence(FIRST)], Phase.HEARING, 68.0),
+    typed(Phase.IDLE, 1.0, [], FIRST),
+    typed(Phase.HEARING, 2.0, [Drop(FIRST)], SECOND),
+    typed(Phase.PAUSED, 3.1, [Drop(FIRST)], SECOND),
+    typed(Phase.THINKING, 4.6, [Silence(FIRST)], SECOND),
+    typed(Phase.SPEAKING, 6.0, [Silence(FIRST)], SECOND),
+    typed(Phase.OVERLAP, 8.1, [Drop(SECOND), Silence(FIRST)], Turn(3, 0)),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.key[0].value}-{row.key[1].__name__}")
+def test_row(row: Row) -> None:
+    turns = reach(row.phase)
+    todos = turns.wake(row.now) if row.event is None else turns.handle(row.event, row.now)
+    assert (todos, turns.phase) == (row.todos, row.becomes)
+    assert turns.wake_at == pytest.approx(row.wake_at)
+
+
+def test_every_row_of_the_table_has_its_test() -> None:
+    assert {row.key for row in ROWS} == set(TABLE)
+
+
+def test_every_row_says_what_it_means() -> None:
+    assert all(handler.__doc__ for handler in TABLE.values())
+
+
+# ── The pause that ends a turn ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_held_reply_is_released_when_the_pause_is_long_enough() -> None:
+    turns = reach(Phase.PAUSED)
+    assert turns.handle(Transcribed(FIRST, "hello", 1.0), 3.06) == [Draft(FIRST, "hello")]
+    turns.handle(Scored(FIRST, 1.0), 3.1)
+    assert turns.wake(3.24) == []
+    assert turns.wake(3.25) == [Commit(FIRST, "hello")]
+
+
+def test_words_that_come_after_the_pause_commit_at_once() -> None:
+    turns = reach(Phase.PAUSED)
+    assert turns.wake(4.5) == []
+    assert turns.wake_at is None
+    assert turns.handle(Transcribed(FIRST, "hello", 1.0), 5.0) == [Commit(FIRST, "hello")]
+
+
+def test_a_score_after_the_pause_was_long_enough_gives_no_new_deadline() -> None:
+    turns = reach(Phase.PAUSED)
+    turns.handle(TurnHandedOver(), 3.1)
+    turns.handle(Scored(FIRST, 0.0), 3.2)
+    assert turns.wake_at is None
+
+
+def test_noise_is_no_turn() -> None:
+    turns = reach(Phase.PAUSED)
+    assert turns.handle(Transcribed(FIRST, "", 1.0), 3.1) == [Drop(FIRST)]
+    assert turns.phase is Phase.IDLE
+
+
+def test_what_was_asked_before_the_user_spoke_on_is_stale() -> None:
+    turns = reach(Phase.PAUSED)
+    turns.handle(Transcribed(FIRST, "hello", 1.0), 3.1)
+    turns.handle(SpeechStarted(50, 0.1), 3.3)
+    assert turns.handle(Transcribed(FIRST, "hello", 1.0), 3.4) == []
+    turns.handle(SpeechStopped(0.1), 4.0)
+    assert turns.handle(Transcribed(FIRST, "hello", 1.0), 4.1) == []
+    assert turns.handle(Transcribed(Turn(1, 1), "hello there", 1.0), 4.2) == [Draft(Turn(1, 1), "hello there")]
+
+
+def test_a_speaker_who_pauses_often_gets_a_bounded_number_of_drafts() -> None:
+    turns = Turns(replace(PATIENCE, drafts=2))
+    turns.handle(SpeechStarted(0, 0.0), 0.0)
+    drafted: list[Todo] = []
+    for take in range(4):
+        turns.handle(SpeechStopped(0.0), take + 0.5)
+        drafted += turns.handle(Transcribed(Turn(1, take), f"take {take}", 1.0), take + 0.6)
+        if take < 3:
+            turns.handle(SpeechStarted(0, 0.0), take + 1.0)
+    assert drafted == [Draft(Turn(1, 0), "take 0"), Draft(Turn(1, 1), "take 1")]
+    assert turns.wake(5.0) == [Commit(Turn(1, 3), "take 3")]
+
+
+def test_the_same_words_twice_do_not_start_the_draft_again() -> None:
+    turns = reach(Phase.PAUSED)
+    turns.handle(Transcribed(FIRST, "hello", 1.0), 3.1)
+    assert turns.handle(Transcribed(FIRST, "hello", 1.0), 3.2) == []
+
+
+@pytest.mark.parametrize(("complete", "pause_s"), [(1.0, 0.25), (0.0, 1.5), (0.5, (0.25 * 1.5) ** 0.5)])
+def test_the_pause_is_geometric_between_its_extremes(complete: float, pause_s: float) -> None:
+    assert PATIENCE.pause_s(complete) == pytest.approx(pause_s)
+
+
+# ── Speech over the reply ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_listeners_words_are_not_overheard_as_a_bid_for_the_floor() -> None:
+    turns = reach(Phase.OVERLAP)
+    assert turns.handle(Overheard(SECOND, "yeah right", 1.0), 8.4) == []
+    assert turns.handle(Overheard(SECOND, "wait", 1.0), 8.4) == []  # one word proves nothing yet
+    assert turns.phase is Phase.OVERLAP
+
+
+def test_words_after_a_short_overlap_take_the_floor_and_are_drafted() -> None:
+    turns = reach(Phase.OVERLAP)
+    turns.handle(SpeechStopped(0.0), 8.5)
+    words = turns.handle(Transcribed(SECOND, "what about Berlin", 1.0), 8.6)
+    assert words == [Silence(FIRST), Score(SECOND), Draft(SECOND, "what about Berlin")]
+    assert turns.phase is Phase.PAUSED
+    assert turns.wake_at == pytest.approx(10.0)
+
+
+def test_a_short_overlap_that_nobody_understands_in_time_is_forgiven() -> None:
+    turns = reach(Phase.OVERLAP)
+    turns.handle(SpeechStopped(0.0), 8.5)
+    assert turns.wake(9.3) == [Drop(SECOND), Resume(FIRST)]
+    assert turns.phase is Phase.SPEAKING
+
+
+def test_a_reply_without_sound_yet_resumes_into_thinking() -> None:
+    turns = reach(Phase.THINKING)
+    turns.handle(SpeechStarted(7, 0.0), 4.7)
+    turns.handle(Transcribed(SECOND, "", 1.0), 4.9)
+    assert turns.phase is Phase.THINKING
+
+
+def test_a_reply_that_became_audible_during_the_overlap_resumes_into_speaking() -> None:
+    turns = reach(Phase.THINKING)
+    turns.handle(SpeechStarted(7, 0.0), 4.7)
+    turns.handle(ReplyAudible(FIRST), 4.71)
+    turns.handle(Transcribed(SECOND, "", 1.0), 4.9)
+    assert turns.phase is Phase.SPEAKING
+
+
+def test_a_turn_closed_too_early_is_opened_again_and_stays_one_turn() -> None:
+    turns = reach(Phase.THINKING)  # decided at 4.5
+    turns.handle(SpeechStarted(7, 0.0), 5.0)
+    again = Turn(1, 1)
+    assert turns.handle(Overheard(SECOND, "and then some", 1.0), 5.4) == [Reopen(again, FIRST, SECOND)]
+    assert (turns.phase, turns.hearing, turns.replying) == (Phase.HEARING, again, None)
+    turns.handle(SpeechStopped(0.0), 6.0)
+    assert turns.handle(Transcribed(SECOND, "and then some", 1.0), 6.1) == []  # the overlap's own words are stale
+    assert turns.handle(Transcribed(again, "hello and then some", 1.0), 6.2) == [Draft(again, "hello and then some")]
+
+
+def test_a_turn_opened_again_by_its_words_alone_asks_for_the_words_of_the_whole() -> None:
+    turns = reach(Phase.THINKING)
+    turns.handle(SpeechStarted(7, 0.0), 5.0)
+    turns.handle(SpeechStopped(0.0), 5.4)
+    again = Turn(1, 1)
+    assert turns.handle(Transcribed(SECOND, "and then some", 1.0), 5.5) == [
+        Reopen(again, FIRST, SECOND),
+        Transcribe(again),
+        Score(again),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("audible_at", "speech_at", "reopened"), [(4.6, 5.0, True), (4.6, 5.5, False), (5.5, 5.9, True), (5.5, 6.1, False)]
+)
+def test_reopening_needs_an_early_voice_and_a_reply_of_which_little_was_heard(
+    audible_at: float, speech_at: float, reopened: bool
+) -> None:
+    turns = reach(Phase.THINKING)  # decided at 4.5; reopened until 6.0, if less than 0.8 s of the reply was heard
+    turns.handle(ReplyAudible(FIRST), audible_at)
+    turns.handle(SpeechStarted(7, 0.0), speech_at)
+    assert isinstance(turns.wake(speech_at + 0.8)[0], Reopen) == reopened
+
+
+def test_a_typed_turn_was_whole_and_is_never_opened_again() -> None:
+    turns = Turns(PATIENCE)
+    turns.handle(Typed("write"), 1.0)
+    turns.handle(SpeechStarted(7, 0.0), 1.5)
+    assert turns.wake(2.3) == [Silence(FIRST)]
+
+
+def test_numbers_are_not_given_twice_after_a_turn_was_opened_again() -> None:
+    turns = reach(Phase.THINKING)
+    turns.handle(SpeechStarted(7, 0.0), 5.0)
+    turns.handle(Overheard(SECOND, "and then some", 1.0), 5.4)
+    turns.handle(Failed(Turn(1, 1)), 5.5)
+    assert turns.handle(SpeechStarted(99, 0.0), 9.0) == [Listen(Turn(3, 0), 99)]
+
+
+def test_what_was_dropped_as_a_backchannel_can_no_longer_end_the_reply() -> None:
+    turns = reach(Phase.OVERLAP)
+    turns.handle(Transcribed(SECOND, "mm-hm", 1.0), 8.5)
+    assert turns.handle(Failed(SECOND), 8.6) == []
+    assert turns.phase is Phase.SPEAKING
+
+
+def test_speech_over_a_reply_that_ends_meanwhile_is_a_turn() -> None:
+    turns = reach(Phase.OVERLAP)
+    turns.handle(SpeechStopped(0.0), 8.5)
+    assert turns.handle(ReplyEnded(FIRST), 8.6) == [Transcribe(SECOND), Score(SECOND)]
+    assert (turns.phase, turns.replying) == (Phase.PAUSED, None)
+
+
+def test_the_reply_breaking_during_the_overlap_gives_the_user_the_floor() -> None:
+    turns = reach(Phase.OVERLAP)
+    assert turns.handle(Failed(FIRST), 8.5) == []
+    assert (turns.phase, turns.hearing) == (Phase.HEARING, SECOND)
+
+
+def test_a_deadline_that_is_not_reached_does_nothing() -> None:
+    turns = reach(Phase.OVERLAP)
+    before = vars(copy(turns))
+    assert turns.wake(8.79) == []
+    assert vars(turns) == before
+
+
+# ── Any events at any times ───────────────────────────────────────────────────────────────────────────────────────────
+
+WORDS = st.sampled_from(["", "mm-hm", "hello", "what about Berlin", "and then some more words"])
+SHARE = st.sampled_from([0.0, 0.3, 0.7, 1.0])
+AGO = st.sampled_from([0.0, 0.064, 0.5])
+WHOSE = st.sampled_from(["hearing", "replying", "before", "unknown"])
+
+HAPPENING = st.one_of(
+    st.tuples(st.just(SpeechStarted), AGO),
+    st.tuples(st.just(SpeechStopped), AGO),
+    st.tuples(st.just(Overheard), WHOSE, WORDS, SHARE),
+    st.tuples(st.just(Transcribed), WHOSE, WORDS, SHARE),
+    st.tuples(st.just(Scored), WHOSE, SHARE),
+    st.tuples(st.just(ReplyAudible), WHOSE),
+    st.tuples(st.just(ReplyEnded), WHOSE),
+    st.tuples(st.just(Failed), WHOSE),
+    st.tuples(st.just(Typed), WORDS.filter(bool)),
+    st.tuples(st.just(StopPressed)),
+    st.tuples(st.just(TurnHandedOver)),
+)
+SCRIPT = st.lists(st.tuples(st.sampled_from([0.0, 0.05, 0.3, 1.0, 2.0, 70.0]), HAPPENING), max_size=40)
+
+
+class Witness:
+    """Runs a machine, and holds everything it says against what it said before."""
+
+    def __init__(self) -> None:
+        self.turns = Turns(PATIENCE)
+        self.now = 0.0
+        self.newest = 0
+        self.over: set[Turn] = set()
+        self.ducked: Turn | None = None
+        self.past = [Turn(0, 0)]
+
+    def happen(self, wait_s: float, kind: Callable[..., Event], *values: Any) -> None:
+        self._let_time_pass(self.now + wait_s)
+        event = self._event(kind, values)
+        turn = getattr(event, "turn", None)
+        alive = turn is None or turn in self._living(kind)
+        before = vars(copy(self.turns))
+        todos = self.turns.handle(event, self.now)
+        if not alive or turn in self.over:
+            assert not todos
+            assert vars(self.turns) == before, "a stale event changed something"
+        if isinstance(event, ReplyEnded | Failed) and turn == self.ducked:
+            self.ducked = None
+        self._check(todos)
+
+    def _living(self, kind: Callable[..., Event]) -> list[Turn | None]:
+        """Of which turns such an event can still be news."""
+        hearing = [] if kind in (ReplyAudible, ReplyEnded) else [self.turns.hearing]
+        replying = [] if kind in (Overheard, Transcribed, Scored) else [self.turns.replying]
+        return [*hearing, *replying]
+
+    def wake(self) -> None:
+        assert self.turns.wake_at is not None
+        self.now = max(self.now, self.turns.wake_at)
+        self._check(self.turns.wake(self.now))
+
+    def _let_time_pass(self, until: float) -> None:
+        while self.turns.wake_at is not None and self.turns.wake_at <= until:
+            self.wake()
+        self.now = until
+
+    def _event(self, kind: Callable[..., Event], values: tuple[Any, ...]) -> Event:
+        if kind is SpeechStarted:
+            return SpeechStarted(0, *values)
+        if values and values[0] in ("hearing", "replying", "before", "unknown"):
+            values = (self._whose(values[0]), *values[1:])
+        return kind(*values)
+
+    def _whose(self, which: str) -> Turn:
+        if which == "hearing":
+            return self.turns.hearing
+        if which == "replying" and self.turns.replying is not None:
+            return self.turns.replying
+        return self.past[len(self.past) // 2] if which == "before" else Turn(99, 9)
+
+    def _check(self, todos: list[Todo]) -> None:
+        for todo in todos:
+            self._check_todo(todo)
+        self._check_state()
+        self.past.append(self.turns.hearing)
+
+    def _check_todo(self, todo: Todo) -> None:
+        if isinstance(todo, Drop | Silence):
+            self.over.add(todo.turn)
+        elif isinstance(todo, Reopen):
+            assert todo.turn.number == todo.was.number
+            self.over |= {todo.was, todo.heard_as}
+        assert isinstance(todo, Drop | Silence) or todo.turn not in self.over, f"{todo} is of a turn that is over"
+        if isinstance(todo, Listen) or (isinstance(todo, Commit) and todo.turn.number > self.newest):
+            assert todo.turn.number > self.newest, "a number was given twice"
+            self.newest = todo.turn.number
+        if isinstance(todo, Commit):
+            assert todo.turn == self.turns.hearing == self.turns.replying
+            assert todo.text
+        if isinstance(todo, Draft):
+            assert todo.turn == self.turns.hearing
+        self._check_duck(todo)
+
+    def _check_duck(self, todo: Todo) -> None:
+        if isinstance(todo, Duck):
+            assert self.ducked is None, "held twice"
+            self.ducked = todo.turn
+        elif isinstance(todo, Resume):
+            assert todo.turn == self.ducked
+            self.ducked = None
+        elif isinstance(todo, Silence) or (isinstance(todo, Reopen) and todo.was == self.ducked):
+            self.ducked = None
+
+    def _check_state(self) -> None:
+        turns = self.turns
+        assert (self.ducked is not None) == (turns.phase is Phase.OVERLAP), (
+            "held if, and only if, it is being talked over"
+        )
+        assert (turns.replying is not None) == (turns.phase in (Phase.THINKING, Phase.SPEAKING, Phase.OVERLAP))
+        assert turns.hearing.number <= self.newest
+        waits = turns.phase in (Phase.HEARING, Phase.OVERLAP) or (turns.phase is Phase.PAUSED and not turns._due)
+        assert (turns.wake_at is not None) == waits
+
+    def go_home(self) -> int:
+        """Silence, and engines that answer: how many steps until nobody speaks."""
+        for step in range(20):
+            if self.turns.phase is Phase.IDLE:
+                return step
+            self._quiet_step()
+        raise AssertionError(f"still {self.turns.phase} after 20 steps")
+
+    def _quiet_step(self) -> None:
+        match self.turns.phase:
+            case Phase.HEARING:
+                self.happen(0.0, SpeechStopped, 0.0)
+            case Phase.PAUSED if self.turns._text:
+                self.wake()
+            case Phase.PAUSED | Phase.OVERLAP:
+                self.happen(0.0, Transcribed, "hearing", "what about Berlin", 1.0)
+            case _:
+                self.happen(0.0, ReplyEnded, "replying")
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(SCRIPT)
+@example([(0.0, (Typed, "hello")), (0.3, (SpeechStarted, 0.0)), (1.0, (SpeechStopped, 0.0))])
+def test_nothing_that_can_happen_breaks_the_machine(script: list[tuple[float, tuple[Any, ...]]]) -> None:
+    witness = Witness()
+    for wait_s, (kind, *values) in script:
+        witness.happen(wait_s, kind, *values)
+    assert witness.go_home() <= 6

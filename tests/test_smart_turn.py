@@ -36,6 +36,12 @@ def sweep() -> Audio:
     return tones
 
 
+def trimmed(sound: Audio) -> Audio:
+    """Without the silence around it, as a turn detector gets a turn."""
+    voiced = np.flatnonzero(np.abs(sound) > 0.05 * np.abs(sound).max())
+    return sound[voiced[0] : voiced[-1] + INPUT_RATE // 10]
+
+
 @pytest.fixture(scope="module")
 def detector() -> Iterator[smart_turn.SmartTurn]:
     lane = Lane("smart_turn")
@@ -78,8 +84,8 @@ def test_of_a_long_turn_the_end_is_heard() -> None:
 @pytest.mark.models
 @pytest.mark.speech
 def test_whole_turns_sound_more_complete_than_cut_ones(detector: smart_turn.SmartTurn, recordings: Path) -> None:
-    turns = sorted((recordings / "questions").glob("latency_stimuli__*.wav"))
-    sounds = [resample(*read_audio(turn), INPUT_RATE) for turn in turns if "filler" not in turn.name]
+    turns = sorted((recordings / "questions").glob("*_turn*.wav"))
+    sounds = [trimmed(resample(*read_audio(turn), INPUT_RATE)) for turn in turns if "short" not in turn.name]
     whole = [detector.score(sound) for sound in sounds]
-    cut = [detector.score(sound[: round(len(sound) * 0.6)]) for sound in sounds]
-    assert np.mean([w > c for w in whole for c in cut]) > 0.8  # the area under the ROC curve
+    cut = [detector.score(sound[: round(len(sound) * 0.7)]) for sound in sounds]
+    assert np.mean([w > c for w in whole for c in cut]) > 0.75  # the area under the ROC curve

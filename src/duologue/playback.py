@@ -71,7 +71,7 @@ class Playback:
     def over(self, now: float) -> bool:
         """Everything that came has been played."""
         self._follow(now)
-        return self._position >= self._samples
+        return self._samples - self._position < 1.0
 
     def heard_text(self, now: float) -> str:
         """The words that have been played to their end."""

@@ -51,6 +51,7 @@ class Reply:
         self._source = (0, 0)  # rate in Hz of the sound that comes in, and how many samples of it have come
         self._source_at = 0  # where in the reply they began
         self._told_blocks = 0
+        self._told_last = False
 
     # ── From the answer ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,15 +139,15 @@ class Reply:
 
     async def play(self, audible: Callable[[], None]) -> None:
         """Paces the sound to the client until all of it has been heard. `audible` is called as the first block leaves."""
-        while not (self.playout.done(clock.now()) and self.released_at is not None):
+        while True:
             for block in self.playout.due(clock.now()):
                 self._tell_block(block)
                 if self._told_blocks == 1:
                     audible()
+            self._tell_last_block()
+            if self.playout.done(clock.now()):
+                return
             await self._wait()
-        self._tell(
-            ReplyAudio(self.turn.number, self._told_blocks, b"", self._rate, self._ms(self.playout.sent), (), True)
-        )
 
     def done(self) -> None:
         self._tell(ReplyDone(self.turn.number, self.written, self._ms(self.playout.sent), self.speaker))
@@ -163,6 +164,13 @@ class Reply:
         words = tuple((word.text, self._ms(word.end)) for word in block.words)
         index, self._told_blocks = self._told_blocks, self._told_blocks + 1
         self._tell(ReplyAudio(self.turn.number, index, block.pcm, self._rate, self._ms(block.at), words, False))
+
+    def _tell_last_block(self) -> None:
+        """Empty, and as soon as the sound before it: a client that waits for it must not wait for the listener."""
+        if self.playout.all_sent and not self._told_last:
+            self._told_last = True
+            at_ms = self._ms(self.playout.sent)
+            self._tell(ReplyAudio(self.turn.number, self._told_blocks, b"", self._rate, at_ms, (), True))
 
     def _tell_words(self) -> None:
         if self.released_at is None:

@@ -305,7 +305,7 @@ class Session:
             async with asyncio.timeout(self._config.patience.incomplete_s):
                 self._happened(Scored(turn, await detector.complete(ear.audio, ear.text)))
         except (EngineError, TimeoutError) as error:
-            log.warning("the turn detector failed; silence alone ends turn %s: %s", turn.number, error)
+            log.warning("the turn detector failed; silence alone ends turn %s: %r", turn.number, error)
 
     def _drop(self, todo: Drop) -> None:
         if self._ear is not None and self._ear.turn.number == todo.turn.number:

@@ -33,6 +33,10 @@ FLAGS = (
     "--remote-debugging-port=0",
     "--use-fake-ui-for-media-stream",  # says yes when the page asks for the microphone
 )
+POLL = """new Promise((met) => {
+  const look = () => ((%s) ? met() : setTimeout(look, 20));
+  look();
+})"""
 PATIENCE_S = 20.0
 """How long `until` waits: several times what anything takes on two slow cores, so that only a real hang ends it."""
 
@@ -47,6 +51,7 @@ class Page:
 
     socket: ClientConnection
     complaints: list[str] = field(default_factory=list)
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
     _waiting: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
 
@@ -63,8 +68,7 @@ class Page:
         """Waits for a JavaScript expression to become true."""
         try:
             async with asyncio.timeout(within_s):
-                while not await self.run(f"Boolean({condition})"):
-                    await asyncio.sleep(0.02)
+                await self.run(POLL % condition)
         except TimeoutError:
             shown = await self.run("document.body.innerText")
             raise AssertionError(f"not within {within_s} s: {condition}\nThe page shows:\n{shown}") from None
@@ -83,9 +87,10 @@ class Page:
         found = f"[...document.querySelectorAll({json.dumps(selector)})].map(e => e.textContent).join('')"
         return str(await self.run(found))
 
-    async def screenshot(self, path: Path) -> None:
+    async def screenshot(self) -> bytes:
+        """What the page looks like, as PNG."""
         answer = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(answer["data"]))
+        return base64.b64decode(answer["data"])
 
     async def look(self, width: int, height: int, scheme: str = "light") -> None:
         """The size in CSS pixels, and the colour scheme that the reader prefers."""
@@ -112,13 +117,17 @@ class Page:
 
     def _answer(self, message: Mapping[str, Any]) -> None:
         waiting = self._waiting.pop(message["id"])
+        if waiting.cancelled():  # whoever asked has given up
+            return
         if "error" in message:
             waiting.set_exception(AssertionError(message["error"]["message"]))
         else:
             waiting.set_result(message["result"])
 
     def _note(self, method: str, params: Mapping[str, Any]) -> None:
-        if method == "Runtime.exceptionThrown":
+        if method == "Page.loadEventFired":
+            self.loaded.set()
+        elif method == "Runtime.exceptionThrown":
             self.complaints.append(_exception(params["exceptionDetails"]))
         elif method == "Log.entryAdded" and params["entry"]["level"] in ("warning", "error"):
             self.complaints.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
@@ -144,7 +153,7 @@ async def browse(url: str, microphone: Path | None = None) -> AsyncIterator[Page
             for domain in ("Runtime", "Log", "Page"):
                 await page.call(f"{domain}.enable")
             await page.call("Page.navigate", url=url)
-            await page.until("location.href !== 'about:blank' && document.readyState === 'complete'")
+            await page.loaded.wait()
             yield page
         finally:
             listening.cancel()
@@ -169,7 +178,7 @@ async def _chromium(*flags: str) -> AsyncIterator[str]:
 async def _first_page(port_file: Path) -> str:
     """Chromium writes its port, then the path of the browser's own socket; that one is asked for the page."""
     async with asyncio.timeout(PATIENCE_S):
-        while not port_file.exists() or len(lines := port_file.read_text().split()) < 2:
+        while len(lines := _lines(port_file)) < 2:  # noqa: ASYNC110 (another process writes it)
             await asyncio.sleep(0.05)
         address = f"ws://127.0.0.1:{lines[0]}"
         async with connect(address + lines[1]) as browser:
@@ -180,6 +189,10 @@ async def _first_page(port_file: Path) -> str:
                     if target["type"] == "page":
                         return f"{address}/devtools/page/{target['targetId']}"
                 await asyncio.sleep(0.05)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
 
 
 def _exception(details: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Takes the README's pictures of the page: a real conversation with a running server, spoken into the page's microphone.
 
-`python tests/browser/pictures.py http://127.0.0.1:8080 docs/images`, on a machine with nothing else to do: the latencies in
-the pictures are real.
+`PYTHONPATH=tests python -m browser.pictures http://127.0.0.1:8080 docs/images`, on a machine with nothing else to do: the
+latencies in the pictures are real.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from page import Page, browse
+from browser.page import Page, browse
 from websockets.asyncio.client import connect
 
 from duologue.audio import Audio, from_pcm16, write_wav
@@ -23,7 +23,8 @@ PICTURES = {"page-light.png": (1280, 800, "light"), "page-phone-dark.png": (390,
 FIRST, SECOND = "Can you tell me a short story about the sea?", "Thank you. Why is the sea salty?"
 
 
-async def main(url: str, folder: Path) -> None:
+async def main(url: str) -> dict[str, bytes]:
+    pictures = {}
     socket = url.replace("http", "ws", 1)
     with tempfile.TemporaryDirectory() as home:
         microphone = Path(home) / "microphone.wav"
@@ -34,7 +35,8 @@ async def main(url: str, folder: Path) -> None:
             async with browse(url, microphone) as page:
                 await page.look(*look)
                 await converse(page)
-                await page.screenshot(folder / name)
+                pictures[name] = await page.screenshot()
+    return pictures
 
 
 async def converse(page: Page) -> None:
@@ -42,7 +44,7 @@ async def converse(page: Page) -> None:
     await page.until("document.body.dataset.state === 'idle'")
     await page.click("#talk")
     await page.until("document.querySelector('.unheard')", 60)
-    await page.until("document.querySelectorAll('.turn:last-child .heard').length > 6", 60)
+    await page.until("document.querySelectorAll('.turn:nth-child(2) .heard').length > 6", 60)
 
 
 async def said(socket: str, text: str) -> Audio:
@@ -62,4 +64,5 @@ def quiet(seconds: float) -> Audio:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    for name, png in asyncio.run(main(sys.argv[1])).items():
+        (Path(sys.argv[2]) / name).write_bytes(png)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pytest
-from page import Page, browse, executable
+from browser.page import Page, browse, executable
 
 from duologue.app import App
 from duologue.audio import Audio, read_audio, write_wav
@@ -227,12 +227,10 @@ def test_a_file_that_is_no_sound_is_refused_kindly() -> None:
 def test_settings_go_to_the_server_and_come_back() -> None:
     async def main() -> None:
         async with opened() as page:
-            await page.run("""(() => {
+            await page.run("""new Promise((known) => {
               const speed = document.querySelector("[name=speed]");
               speed.value = 1.5;
               speed.dispatchEvent(new Event("change", { bubbles: true }));
-            })()""")
-            await page.run("""new Promise((known) => {
               const { on } = duologue.connection;
               const message = on.message;
               on.message = (told, pcm) => { message(told, pcm); if (told.type === "settings") known(); };
@@ -249,6 +247,7 @@ def test_a_lost_server_is_found_again() -> None:
         async with contextlib.AsyncExitStack() as first:
             url = await first.enter_async_context(served())
             async with browse(url) as page:
+                await page.until("document.body.dataset.state === 'idle'")
                 await page.type("Good morning")
                 await answered(page)
                 await first.aclose()

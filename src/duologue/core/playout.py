@@ -95,10 +95,15 @@ class Playout:
         lead_s = self._pacing.lead_s if self._waiting else 0.0
         return now + max(TICK_S, (self.sent - self._position) / self._rate - lead_s)
 
+    @property
+    def all_sent(self) -> bool:
+        """Everything was made and sent."""
+        return self.finished and not self._waiting and not self.held
+
     def done(self, now: float) -> bool:
         """Everything was made, sent and heard."""
         self._follow(now)
-        return self.finished and not self._waiting and self.sent - self._position < 1.0
+        return self.all_sent and self.sent - self._position < 1.0
 
     def _block(self) -> Block:
         size, parts = self._samples(self._pacing.block_s) * SAMPLE_BYTES, bytearray()

@@ -61,8 +61,9 @@ FLOOR_RMS = 3e-4
 """-70 dB of full scale: no microphone carries a voice this low."""
 
 KEEP_FRAMES, TRIM_FRAMES = 3, 16
-"""Of the quiet before the first word 0.1 s is heard, and at most 0.5 s are left out: on 60 recordings the error rate was
-6.4% so, and 8.7% with the 0.3 s that a session keeps for the sake of soft onsets."""
+"""Of the quiet before the first word 0.1 s is heard, and at most 0.5 s are left out. On 60 recordings (457 words) with 0.3 s
+of lead-in the error rate was 6.6% so and 8.5% untrimmed; with one Frame more or less about 8%, so take 3 as a choice made on
+those recordings, not as an optimum."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,163 @@
+"""The eight things that a voice conversation needs, each proved by a session on the engines that run, in a few seconds.
+
+One typed question is answered and heard for a while, a second one asks back; what the client got is the evidence. Sound in is
+not needed: recognition is proved by the tests and the benchmarks, which have recordings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from duologue.app import App
+from duologue.audio import from_pcm16
+from duologue.caller import Caller, Reply
+from duologue.engines import Prompt, Style, Text, ToolCall, Writer
+from duologue.errors import DuologueError
+from duologue.protocols import ReplyAudio, ReplyDone
+from duologue.reply import AUDIBLE
+
+NAMES: Final = (
+    "words stream as generated",
+    "history reaches the model",
+    "speech is synthesised",
+    "sound streams with the text",
+    "playback has no gap",
+    "language routing",
+)
+
+FIRST: Final = "My name is Marigold. Tell me a story about the sea and the ships on it."
+SECOND: Final = "What is my name?"
+
+HEARD_S: Final = 4.0
+"""Of each reply: the first seconds are those in which playback runs dry if it ever does."""
+
+SENTENCES: Final = {"hi": "नमस्ते, आप कैसे हैं?", "es": "Hola, ¿cómo estás?"}
+
+
+@dataclass(frozen=True)
+class Proof:
+    name: str
+    state: Literal["works", "fails", "not yet"]
+    evidence: str
+    """What was seen, or why it could not be."""
+
+
+class Listening:
+    """A Writer that passes everything on, and remembers what it was asked."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.about = writer.about
+        self.asked: list[Prompt] = []
+        self._writer = writer
+        self.prefill = writer.prefill
+        self.forget = writer.forget
+
+    def write(self, prompt: Prompt) -> AsyncIterator[Text | ToolCall]:
+        self.asked.append(prompt)
+        return self._writer.write(prompt)
+
+
+async def prove_all(app: App) -> list[Proof]:
+    """All eight. An engine that fails fails the proofs that need it; nothing is raised."""
+    assert app.lineup is not None
+    writer = Listening(app.lineup.writer)
+    try:
+        first, second = await _converse(App(app.config, replace(app.lineup, writer=writer)))
+        proofs = [*_of_reply(first), await _history(writer, second)]
+    except DuologueError as error:
+        proofs = [Proof(name, "fails", f"{error.message} [{error.code}]") for name in NAMES[:-1]]
+    return _in_order([*proofs, await _routing(app), *_not_yet()])
+
+
+def unproved(why: str) -> list[Proof]:
+    """When there is nothing to prove it with."""
+    return [*(Proof(name, "fails", why) for name in NAMES), *_not_yet()]
+
+
+def _not_yet() -> list[Proof]:
+    return [Proof(name, "not yet", "comes with a later version") for name in ("WebRTC", "emotion")]
+
+
+def _in_order(proofs: list[Proof]) -> list[Proof]:
+    order = {name: place for place, name in enumerate(NAMES)}
+    return sorted(proofs, key=lambda proof: order.get(proof.name, len(order)))
+
+
+async def _converse(app: App) -> tuple[Reply | None, Reply | None]:
+    async with Caller(app) as caller:
+        first = (await caller.type(FIRST, HEARD_S)).reply
+        second = (await caller.type(SECOND, 0.0)).reply
+    return first, second
+
+
+def _of_reply(reply: Reply | None) -> Iterator[Proof]:
+    if reply is None or not reply.words:
+        yield from (Proof(name, "fails", "there was no reply") for name in NAMES[:5] if name != NAMES[1])
+        return
+    times = sorted({at for at, _ in reply.words})
+    yield _proof(NAMES[0], len(times) >= 3, f"{len(reply.words)} words at {len(times)} times, over {_ms(times)} ms")
+    playback, loudest = reply.playback, float(np.abs(reply.playback.samples).max(initial=0.0))
+    yield _proof(NAMES[2], loudest >= AUDIBLE, f"{playback.seconds:.1f} s heard, loudest sample {loudest:.2f}")
+    arrived_at = playback.arrived_at or times[-1]
+    early = round((times[-1] - arrived_at) * 1000)
+    yield _proof(NAMES[3], early > 0, f"the first sound came {early} ms before the last word")
+    heard = playback.audible_at is not None and playback.gaps == 0
+    yield _proof(NAMES[4], heard, f"{playback.gaps} gaps in the {playback.seconds:.1f} s heard")
+
+
+async def _history(writer: Listening, reply: Reply | None) -> Proof:
+    """The prompt of the second turn holds the first, and without it the model answers otherwise."""
+    asked = writer.asked[-1].messages
+    reached = any(FIRST in message.content for message in asked[:-1]) and SECOND in asked[-1].content
+    alone = [message for message in asked if message.role == "system"] + [asked[-1]]
+    with_it = await _answer(writer, Prompt("doctor-with", asked))
+    without = await _answer(writer, Prompt("doctor-alone", alone))
+    told = f"{len(asked)} messages in the second prompt; with them “{with_it}”, without “{without}”"
+    return _proof(NAMES[1], reply is not None and reached and with_it != without, told)
+
+
+async def _answer(writer: Listening, prompt: Prompt) -> str:
+    """The first words of it."""
+    text = ""
+    async with aclosing(writer.write(prompt)) as pieces:  # type: ignore[type-var]
+        async for piece in pieces:
+            text += piece.text if isinstance(piece, Text) else ""
+            if len(text) > 60:
+                break
+    writer.forget(prompt.conversation)
+    return text.strip()
+
+
+async def _routing(app: App) -> Proof:
+    try:
+        told = [await _spoken(app, language, text) for language, text in SENTENCES.items()]
+    except DuologueError as error:
+        return Proof(NAMES[5], "fails", f"{error.message} [{error.code}]")
+    return _proof(NAMES[5], all(ok for ok, _ in told), "; ".join(text for _, text in told))
+
+
+async def _spoken(app: App, language: str, text: str) -> tuple[bool, str]:
+    """Whether a voice that declares the language said something that can be heard."""
+    assert app.lineup is not None
+    loudest, name = 0.0, ""
+    async with aclosing(app.speak(text, Style(language), 24_000)) as facts:
+        async for fact in facts:
+            if isinstance(fact, ReplyAudio):
+                loudest = max(loudest, float(np.abs(from_pcm16(fact.pcm)).max(initial=0.0)))
+            elif isinstance(fact, ReplyDone):
+                name = fact.speaker
+    declares = any(voice.about.name == name for voice in app.lineup.voices(language))
+    return declares and loudest >= AUDIBLE, f"{language}: {name or 'no voice'}"
+
+
+def _proof(name: str, works: bool, evidence: str) -> Proof:
+    return Proof(name, "works" if works else "fails", evidence)
+
+
+def _ms(times: list[float]) -> int:
+    return round((times[-1] - times[0]) * 1000)

@@ -1,0 +1,165 @@
+"""`duologue doctor`: what is installed, what each engine says it can do, and what works, proved by running it once.
+
+Nothing here trusts a declaration: a capability counts as proved when a session on the installed engines showed it to a client.
+What is missing is reported, never raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any, Final, Literal, get_args
+
+from duologue import __version__
+from duologue.app import App
+from duologue.capabilities import prove_all, unproved
+from duologue.config import Config
+from duologue.engines import About, Engine, Loading, Task, lineup, registry
+from duologue.errors import DuologueError
+from duologue.models import open_store
+from duologue.places.thread import Lane
+
+MARKS: Final[Mapping[Literal["works", "fails", "not yet"], str]] = {"works": "+", "fails": "!", "not yet": "-"}
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One registered engine: what it declares, or why it cannot be loaded."""
+
+    task: str
+    name: str
+    about: About | None = None
+    error: str = ""
+
+
+def run(config: Config, as_json: bool) -> int:
+    """0 if every capability that this version has was proved, else 1."""
+    with ExitStack() as stack:
+        loaded, warnings = _lineup(config, stack)
+        proofs = asyncio.run(prove_all(App(config, loaded))) if loaded else unproved(warnings[0])
+        told = {
+            "versions": _versions(),
+            "models": _models(config),
+            "engines": [_plain(each) for each in _engines(config, loaded)],
+            "warnings": warnings,
+            "capabilities": [asdict(proof) for proof in proofs],
+        }
+    print(json.dumps(told, ensure_ascii=False, indent=1) if as_json else _as_text(told))
+    return int(any(proof.state == "fails" for proof in proofs))
+
+
+def _lineup(config: Config, stack: ExitStack) -> tuple[lineup.Lineup | None, list[str]]:
+    try:
+        loaded = lineup.load(config.engines, open_store(config.models).folder)
+    except DuologueError as error:
+        return None, [f"{error.message} [{error.code}]"]
+    stack.callback(loaded.close)
+    return loaded, list(loaded.warnings)
+
+
+def _versions() -> dict[str, str]:
+    """Of this package, and of every package that it or an extra for its users names."""
+    named = [line for line in requires("duologue") or () if "'dev'" not in line and '"dev"' not in line]
+    wanted = {match[0] for line in named if (match := re.match(r"[\w.-]+", line))}
+    found = {"duologue": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    return found | {name: _version(name) for name in sorted(wanted)}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _models(config: Config) -> list[dict[str, Any]]:
+    store = open_store(config.models)
+    return [
+        {"name": model.name, "licence": model.licence, "present": store.present(model.name), "for": model.purpose}
+        for model in store.catalogue.values()
+    ]
+
+
+# ── Engines ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _engines(config: Config, loaded: lineup.Lineup | None) -> list[Examined]:
+    """Every registered one; those that already run are not loaded a second time."""
+    running = _running(config, loaded) if loaded else {}
+    return [
+        Examined(task, name, running[task, name].about) if (task, name) in running else _examine(config, task, name)
+        for task in get_args(Task)
+        for name in registry.names(task)
+    ]
+
+
+def _running(config: Config, loaded: lineup.Lineup) -> dict[tuple[Task, str], Engine]:
+    found: dict[tuple[Task, str], Engine] = {
+        ("vad", config.engines.vad): loaded.vad,
+        ("recognizer", config.engines.recognizer): loaded.recognizer,
+        ("writer", config.engines.writer): loaded.writer,
+    }
+    if loaded.turn_detector is not None:
+        found["turn_detector", config.engines.turn_detector] = loaded.turn_detector
+    return found | {("speaker", voice.about.name): voice for voice in loaded.speakers}
+
+
+def _examine(config: Config, task: Task, name: str) -> Examined:
+    lane = Lane(name)
+    try:
+        settings = config.engines.settings.get(name, {})
+        engine = registry.load(task, name, Loading(open_store(config.models).folder, lane, settings))
+    except DuologueError as error:
+        return Examined(task, name, error=f"{error.message} [{error.code}]")
+    else:
+        getattr(engine, "close", lambda: None)()
+        return Examined(task, name, engine.about)
+    finally:
+        lane.close()
+
+
+def _plain(engine: Examined) -> dict[str, Any]:
+    about = None if engine.about is None else asdict(replace(engine.about, languages=frozenset()))
+    if about is not None and engine.about is not None:
+        about["languages"] = sorted(engine.about.languages)
+    return {"task": engine.task, "name": engine.name, "about": about, "error": engine.error}
+
+
+# ── For people ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _as_text(told: Mapping[str, Any]) -> str:
+    parts = [
+        "Installed",
+        *(f"  {name:18} {found}" for name, found in told["versions"].items()),
+        "\nModels",
+        *(
+            f"  {_presence(model):9} {model['name']:24} {model['licence']:12} {model['for']}"
+            for model in told["models"]
+        ),
+        "\nEngines",
+        *(f"  {each['task']:14} {each['name']:11} {_declared(each)}" for each in told["engines"]),
+        *(["\nWarnings", *(f"  {warning}" for warning in told["warnings"])] if told["warnings"] else []),
+        "\nCapabilities",
+        *(f"  {MARKS[each['state']]} {each['name']:30} {each['evidence']}" for each in told["capabilities"]),
+    ]
+    return "\n".join(parts)
+
+
+def _presence(model: Mapping[str, Any]) -> str:
+    return "present" if model["present"] else "missing"
+
+
+def _declared(engine: Mapping[str, Any]) -> str:
+    if engine["about"] is None:
+        return f"cannot run: {engine['error']}"
+    about = engine["about"]
+    spoken = [f"speaks {' '.join(about['languages'])}"] if engine["task"] == "speaker" else about["languages"]
+    can = {"streaming": about["streaming"], "emotion": about["emotion"]} if engine["task"] == "speaker" else {}
+    return ", ".join([about["licence"], *spoken, *(f"{name}: {how}" for name, how in can.items())])

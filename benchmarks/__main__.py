@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,14 +22,16 @@ BENCHMARKS = ("v2v", "bargein")
 def main(arguments: Sequence[str] | None = None) -> int:
     """0; with --check 1 if a limit was missed; 2 if it cannot run."""
     args = _parser().parse_args(arguments)
+    machine = {"cpu_count": os.cpu_count(), "load_before": os.getloadavg()[0]}
     try:
         with warm(config.load()) as app:
             figures = asyncio.run(_run(app, args))
     except DuologueError as error:
         print(f"benchmarks: {error.message} [{error.code}]", file=sys.stderr)
         return 2
-    print(table(figures), file=sys.stderr)
-    print(json.dumps({figure.name.strip(): figure.facts() for figure in figures}, ensure_ascii=False, indent=1))
+    told = {"machine": machine, "figures": {figure.name.strip(): figure.facts() for figure in figures}}
+    print(f"{machine}\n{table(figures)}", file=sys.stderr)
+    print(json.dumps(told, ensure_ascii=False, indent=1))
     return int(args.check and not all(figure.ok for figure in figures))
 
 
@@ -43,7 +46,7 @@ async def _run(app: App, args: argparse.Namespace) -> list[Figure]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", default=BENCHMARKS, metavar=" | ".join(BENCHMARKS), help="default: all")
+    parser.add_argument("names", nargs="*", default=BENCHMARKS, type=_benchmark, metavar="v2v | bargein", help="all")
     parser.add_argument(
         "--turns", type=int, default=4, help="questions a conversation (default 4; 1: a new one for each)"
     )
@@ -51,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a figure misses its limit")
     return parser
+
+
+def _benchmark(name: str) -> str:
+    if name not in BENCHMARKS:  # `choices` would refuse the default, which is all of them
+        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are: {', '.join(BENCHMARKS)}")
+    return name
 
 
 if __name__ == "__main__":

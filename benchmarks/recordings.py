@@ -17,8 +17,15 @@ from duologue.errors import ConfigError
 FOLDER: Final = Path(os.environ.get("SPEECH_RECORDINGS", Path(__file__).parents[2] / "shared" / "speech"))
 
 WINDOW_S: Final = 0.02
-VOICED: Final = 10 ** (-30 / 20)
-"""A window is voiced when it is at most 30 dB below the loudest one: above a quiet room, below a final consonant."""
+LASTING: Final = 3
+"""Windows in a row: 60 ms of sound are a voice, less is a click."""
+
+ABOVE_NOISE_DB: Final = 8.0
+WITHIN_DB: Final = (-30.0, -15.0)
+"""A voiced window is so far above the quietest tenth of the recording, but at the least and at the most so far below the loudest
+window: some recordings have noise at -30 dB and more, others are so clean that their quietest tenth is voice."""
+
+DIGITAL_SILENCE_DB: Final = -70.0
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,17 @@ def backchannels(folder: Path = FOLDER) -> list[Recording]:
 
 
 def voiced_s(samples: Audio) -> tuple[float, float]:
-    """Where the first voiced window begins and the last one ends, in seconds (16 kHz)."""
+    """Where the first voiced stretch begins and the last one ends, in seconds (16 kHz)."""
     size = round(WINDOW_S * INPUT_RATE)
-    whole = np.concatenate([samples, np.zeros(-len(samples) % size, np.float32)])
-    level = np.sqrt(np.square(whole.reshape(-1, size)).mean(axis=1))
-    voiced = np.flatnonzero(level >= level.max() * VOICED)
-    return float(voiced[0] * WINDOW_S), min(float((voiced[-1] + 1) * WINDOW_S), len(samples) / INPUT_RATE)
+    windows = np.concatenate([samples, np.zeros(-len(samples) % size, np.float32)]).reshape(-1, size)
+    power = np.square(windows).mean(axis=1) + 1e-12
+    level = 10 * np.log10(power / power.max())
+    noise = np.percentile(level[level > DIGITAL_SILENCE_DB], 10)
+    voiced = level >= np.clip(noise + ABOVE_NOISE_DB, *WITHIN_DB)
+    lasting = np.flatnonzero(np.convolve(voiced, np.ones(LASTING), "valid") == LASTING)
+    if not len(lasting):
+        return 0.0, len(samples) / INPUT_RATE
+    return float(lasting[0] * WINDOW_S), min(float((lasting[-1] + LASTING) * WINDOW_S), len(samples) / INPUT_RATE)
 
 
 def _is_question(row: dict[str, str]) -> bool:

@@ -35,7 +35,7 @@ class Measured:
         """Something was decided, or heard, before the user's last voiced sample."""
         return any(
             min(reply.decided_at, reply.playback.audible_at or reply.decided_at) < self.voice_ended_at
-            for reply in self.exchange.replies
+            for reply in [*self.exchange.replies, *self.exchange.withdrawn]
         )
 
     def ms(self, at: float | None) -> float | None:

@@ -158,14 +158,16 @@ def test_a_session_that_ends_is_an_error_that_says_why() -> None:
 
 def test_a_user_who_was_cut_off_for_good_has_two_replies_the_first_interrupted() -> None:
     recognizer = ScriptedRecognizer(texts=("I would like to order", "a large pizza please"))
-    exchange = say((0.0, 1.0), (3.5, 5.0), recognizer=recognizer, turn_detector=ScriptedTurnDetector(1.0))
+    exchange = say((0.0, 1.0), (2.6, 4.5), recognizer=recognizer, turn_detector=ScriptedTurnDetector(1.0))
     assert exchange.user == "I would like to order a large pizza please"
     assert [reply.interrupted for reply in exchange.replies] == [True, False]
     assert exchange.replies[0].playback.seconds < exchange.replies[1].playback.seconds
 
 
 def test_a_user_who_goes_on_at_once_has_one_turn() -> None:
-    recognizer = ScriptedRecognizer(texts=lambda stream, seconds: "I would like" if seconds < 1.5 else "I would like tea")
+    recognizer = ScriptedRecognizer(
+        texts=lambda stream, seconds: "I would like" if seconds < 1.5 else "I would like tea"
+    )
     exchange = say((0.0, 1.0), (1.7, 3.5), recognizer=recognizer, turn_detector=ScriptedTurnDetector(1.0))
     assert exchange.user == "I would like tea"
     assert len(exchange.replies) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -109,9 +110,9 @@ def test_a_long_text_is_cut_into_bounded_pieces_in_good_time(text: str, in_hand_
 
 def test_the_first_piece_leaves_while_the_text_is_still_being_written() -> None:
     clauses, given_after = Clauses(), 0
-    for token in "Berlin is the capital of Germany, and it has many lakes around it.".split(" "):
+    for token in re.findall(r"\S+\s*", "Berlin is the capital of Germany, and it has many lakes around it."):
         given_after += 1
-        clauses.push(token + " ")
+        clauses.push(token)
         if clauses.take(0.0) is not None:
             break
     assert given_after <= 7

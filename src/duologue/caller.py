@@ -102,6 +102,8 @@ class Exchange:
 
     began_at: float
     replies: list[Reply] = field(default_factory=list)
+    withdrawn: list[Reply] = field(default_factory=list)
+    """Replies to a turn that was reopened: the user was cut off, and the session made up for it."""
     failure: Failure | None = None
 
     @property
@@ -252,8 +254,8 @@ class Caller:
                 self._voice_ended_at = self._began_at + at_ms / 1000
             case Heard(turn, text, True, language):
                 self.exchange.replies.append(Reply(turn, text, language, self._voice_ended_at or now, now))
-            case Reopened():
-                self.exchange.replies.pop()
+            case Reopened(turn):
+                self._reopened(turn)
             case Exported(conversation):
                 self.exported = conversation
             case Failure():
@@ -263,6 +265,10 @@ class Caller:
                 if reply is not None and reply.turn == fact.turn:
                     _take(reply, fact, now)
         self._watch(fact)
+
+    def _reopened(self, turn: int) -> None:
+        if self.exchange.replies and self.exchange.replies[-1].turn == turn:
+            self.exchange.withdrawn.append(self.exchange.replies.pop())
 
     def _failed(self, failure: Failure) -> None:
         self._last_failure = failure

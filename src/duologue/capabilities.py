@@ -96,11 +96,12 @@ async def _converse(app: App) -> tuple[Reply | None, Reply | None]:
 
 
 def _of_reply(reply: Reply | None) -> Iterator[Proof]:
-    if reply is None or not reply.words:
+    if reply is None or not reply.text:
         yield from (Proof(name, "fails", "there was no reply") for name in NAMES[:5] if name != NAMES[1])
         return
-    times = sorted({at for at, _ in reply.words})
-    yield _proof(NAMES[0], len(times) >= 3, f"{len(reply.words)} words at {len(times)} times, over {_ms(times)} ms")
+    times = [at for at, word in reply.words if word]  # the last one is empty: it says that the reply is complete
+    moments = len(set(times))
+    yield _proof(NAMES[0], moments >= 3, f"{len(times)} words at {moments} times, over {_ms(times)} ms")
     playback, loudest = reply.playback, float(np.abs(reply.playback.samples).max(initial=0.0))
     yield _proof(NAMES[2], loudest >= AUDIBLE, f"{playback.seconds:.1f} s heard, loudest sample {loudest:.2f}")
     arrived_at = playback.arrived_at or times[-1]

@@ -131,3 +131,7 @@ def _help(parser: argparse.ArgumentParser) -> str:
 
     parser.formatter_class = narrow
     return parser.format_help()
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

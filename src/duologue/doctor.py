@@ -12,7 +12,7 @@ import platform
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, Final, Literal, get_args
 
@@ -125,9 +125,10 @@ def _examine(config: Config, task: Task, name: str) -> Examined:
 
 
 def _plain(engine: Examined) -> dict[str, Any]:
-    about = None if engine.about is None else asdict(replace(engine.about, languages=frozenset()))
-    if about is not None and engine.about is not None:
-        about["languages"] = sorted(engine.about.languages)
+    about = None
+    if engine.about is not None:
+        facts = asdict(engine.about).items()
+        about = {name: sorted(fact) if isinstance(fact, frozenset) else fact for name, fact in facts}
     return {"task": engine.task, "name": engine.name, "about": about, "error": engine.error}
 
 

@@ -6,6 +6,7 @@ The waterfall is computed anew from the rows, by the same meter that the running
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,13 +63,15 @@ class Replay:
         """Raises `ClientError` (bad_trace), naming `where`."""
         try:
             self._meter(row)
-            line = _line(row)
+            self.lines += self._told(row)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ClientError("bad_trace", f"{where}: {row['name']} lacks what it should tell: {error}") from error
-        if line:
-            self.lines.append(f"{row['t']:8.2f}  {line}")
+
+    def _told(self, row: Row) -> Iterator[str]:
+        if line := _line(row):
+            yield f"{row['t']:8.2f}  {line}"
         if row["name"] in ("ReplyDone", "Interrupted") and row["turn"] in self.waterfalls:
-            self.lines.append(f"{'':10}{waterfall(self.waterfalls[row['turn']].parts())}")
+            yield f"{'':17}{waterfall(self.waterfalls[row['turn']].parts())}"
 
 
 def waterfall(parts: Mapping[str, float]) -> str:
@@ -107,7 +110,7 @@ def _line(row: Row) -> str:
 
 def _row(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line, parse_constant=_no_number)
+        row = json.loads(line, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ClientError("bad_trace", f"{where} is not JSON: {error}") from error
     if not isinstance(row, dict):
@@ -119,6 +122,8 @@ def _row(line: str, where: str) -> dict[str, Any]:
     return row
 
 
-def _no_number(name: str) -> float:
-    """JSON has no NaN and no Infinity, but Python reads them."""
-    raise ValueError(f"{name} is no number")
+def _finite(number: str) -> float:
+    """JSON has no NaN and no Infinity, but Python reads them, and 1e999 too."""
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number} is no number")
+    return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"')\]]*(?=\s)|[!?…।॥。！？]+(?!\w)|\n+")
+_SENTENCE_END = re.compile(r"[.!?…]+[\"')\]]*(?=\s)|[!?…]+(?!\w)|[।॥。！？]+|\n+")
 _CLAUSE_END = re.compile(r"[,;:،、—–]+[\"')\]]*(?=\s)|\s[-—–](?=\s)")
 _ABBREVIATION = re.compile(r"(?:^|\s)(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Sra|Jr|vs|etc|e\.g|i\.e|a\.m|p\.m|No|[A-Z])\.$")
 
@@ -21,7 +21,7 @@ class Cutting:
     shortest: int = 8  # a piece under about two words has no melody of its own
     hungry_s: float = 1.0  # with less sound in hand than this, any clause will do
     starving_s: float = 0.35  # with less than this, a cut between two words is better than silence
-    starving_words: int = 7  # but not before so many words: they cover the next piece's making
+    starving_words: int = 4  # but not before so many words: they cover the next piece's making
     longest: int = 240  # about 15 s of speech: prosody gains nothing beyond, an interruption would waste it
 
 
@@ -57,18 +57,15 @@ class Clauses:
             return sentence or self._overlong() or self._rest()
         clause = self._first(_CLAUSE_END)
         near = min((cut for cut in (sentence, clause) if cut), default=0)
-        return self._bounded(near) or self._overlong() or self._between_words(in_hand_s) or self._rest()
+        return near or self._overlong() or self._between_words(in_hand_s) or self._rest()
 
     def _first(self, boundary: re.Pattern[str]) -> int:
-        """Where the first such boundary ends, with the space after it; 0 if there is none worth a cut."""
-        for match in boundary.finditer(self._text):
+        """Where the first such boundary ends, with the space after it; 0 if there is none worth a cut before `longest`."""
+        for match in boundary.finditer(self._text, 0, self._cutting.longest):
             end = match.end()
             if len(self._text[:end].strip()) >= self._cutting.shortest and not _ABBREVIATION.search(self._text[:end]):
                 return end + len(self._text[end:]) - len(self._text[end:].lstrip())
         return 0
-
-    def _bounded(self, cut: int) -> int:
-        return cut if cut <= self._cutting.longest else 0
 
     def _between_words(self, in_hand_s: float) -> int:
         if in_hand_s >= self._cutting.starving_s or len(self._text.split()) <= self._cutting.starving_words:

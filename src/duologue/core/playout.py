@@ -16,6 +16,9 @@ SAMPLE_BYTES = 2
 TICK_S = 0.001
 """Never wake sooner than this: a time that rounds to now would be waited for again and again."""
 
+GAP_S = 0.001
+"""Silence that nobody hears, and that the rounding of times brings about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
@@ -59,6 +62,7 @@ class Playout:
         self.held = True
         self.gap_s = 0.0
         self.gaps = 0
+        self._dry_s = 0.0  # of the gap that lasts, or of the last one
         self._position = 0.0  # of the listener, at `_at`
         self._at = 0.0
 
@@ -158,8 +162,9 @@ class Playout:
         self._position = min(position, float(self.sent))
 
     def _note_gap(self, seconds: float) -> None:
-        if seconds > 0.001 and self._position < self.sent:
-            self.gaps += 1
+        before_s = 0.0 if self._position < self.sent else self._dry_s
+        self._dry_s = before_s + seconds
+        self.gaps += before_s <= GAP_S < self._dry_s
         self.gap_s += seconds
 
     def _samples(self, seconds: float) -> int:

@@ -101,9 +101,7 @@ class Turns:
         self.wake_at: float | None = None
         self.hearing = Turn(0, 0)
         self.replying: Turn | None = None
-        self._newest = (
-            0  # turn number; a turn that is opened again goes back to its own, and this one is not given twice
-        )
+        self._newest = 0  # turn number; a turn that is opened again takes its own back, and this one is not given twice
         self._text = ""  # of the turn being heard, up to its last pause
         self._due = False  # the pause was long enough; only the words are missing
         self._drafts = 0

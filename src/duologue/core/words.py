@@ -19,7 +19,9 @@ class WordStream:
 
     def push(self, text: str) -> list[str]:
         self._rest += text
-        words = re.findall(r"\s*\S+\s+(?=\S)", self._rest)
+        *_, last = self._rest.rsplit(None, 1) or [""]
+        whole = len(self._rest.rstrip()) - len(last.rstrip())
+        words = re.findall(r"\s*\S+\s+", self._rest[:whole])
         self._rest = self._rest[sum(map(len, words)) :]
         return words
 

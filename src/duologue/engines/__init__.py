@@ -48,7 +48,7 @@ class Pause:
 class Transcript:
     """The words of the whole stream so far (not of the last piece).
 
-    `final` is True for the answer to a `Pause` and for the last one, False for a partial one while the user speaks.
+    `final` is True for the answer to a `Pause`, False for a partial one while the user speaks.
     `confidence` is 0..1, the model's own mean token probability; 1.0 where it has none.
     """
 

@@ -1,0 +1,142 @@
+"""The tables of the documentation that are made from the code: `python -m duologue.tables docs/architecture.md` rewrites them.
+
+What a row of the turn machine leads to is not read off its source but observed: the machine is asked everything, in every
+state that it can get into.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Hashable, Iterator
+from copy import copy
+from pathlib import Path
+from typing import TypeAlias
+
+from duologue.core.events import (
+    Event,
+    Failed,
+    Overheard,
+    ReplyAudible,
+    ReplyEnded,
+    Scored,
+    SpeechStarted,
+    SpeechStopped,
+    StopPressed,
+    Transcribed,
+    TurnHandedOver,
+    Typed,
+)
+from duologue.core.turns import TABLE, Deadline, Patience, Phase, Turns
+
+Key: TypeAlias = tuple[Phase, type]
+Outcome: TypeAlias = tuple[tuple[str, ...], Phase]
+
+PATIENCE = Patience(drafts=2)
+"""More drafts give more states, but no other outcomes."""
+
+PAUSES_S = (0.0, 0.5, 2.0)
+"""Between two events: within and beyond each of the machine's times but the longest turn, which its deadline ends."""
+
+WITHOUT_OUTCOME = ("hearing", "replying", "_newest", "_silent_at")
+"""Numbers of turns, of which only matters whether they are the same, and what only moves a deadline."""
+
+WORDS = ("", "mm-hm", "tell me about Berlin")
+
+
+def observed() -> dict[Key, list[Outcome]]:
+    """For each row of the table its outcomes, in the order of phases and names: what to do, and what it becomes."""
+    seen: set[Hashable] = set()
+    found: dict[Key, set[Outcome]] = {key: set() for key in TABLE}
+    frontier = [(Turns(PATIENCE), 0.0)]
+    while frontier:
+        for key, outcome, after, then in _moves(*frontier.pop()):
+            found.get(key, set()).add(outcome)
+            if (state := _state(after, then)) not in seen:
+                seen.add(state)
+                frontier.append((after, then))
+    order = list(Phase)
+    return {key: sorted(outcomes, key=lambda o: (order.index(o[1]), o[0])) for key, outcomes in found.items()}
+
+
+def _moves(turns: Turns, now: float) -> Iterator[tuple[Key, Outcome, Turns, float]]:
+    """Everything that can happen next, each to a copy of its own."""
+    until = float("inf") if turns.wake_at is None else turns.wake_at
+    happenings: list[tuple[Event, float]] = [
+        (event, now + pause_s) for pause_s in PAUSES_S if now + pause_s < until for event in _news(turns)
+    ]
+    for event, then in happenings:
+        after = copy(turns)
+        todos = after.handle(event, then)
+        yield (turns.phase, type(event)), (tuple(type(todo).__name__ for todo in todos), after.phase), after, then
+    if turns.wake_at is not None:
+        after, then = copy(turns), max(now, turns.wake_at)
+        todos = after.wake(then)
+        yield (turns.phase, Deadline), (tuple(type(todo).__name__ for todo in todos), after.phase), after, then
+
+
+def _news(turns: Turns) -> list[Event]:
+    """What can be news: of the turn that is heard, or of the one that is replied to."""
+    hearing, replying = turns.hearing, turns.replying or turns.hearing
+    return [
+        SpeechStarted(0, 0.0),
+        SpeechStopped(0.0),
+        *(Overheard(hearing, words, 1.0) for words in WORDS),
+        *(Transcribed(hearing, words, 1.0) for words in WORDS),
+        Scored(hearing, 0.5),
+        ReplyAudible(replying),
+        ReplyEnded(replying),
+        Failed(hearing),
+        Failed(replying),
+        Typed("tell me more"),
+        StopPressed(),
+        TurnHandedOver(),
+    ]
+
+
+def _state(turns: Turns, now: float) -> Hashable:
+    """What tells two machines apart in what they will do; times only as far as they matter, in half seconds."""
+    kept = {name: value for name, value in vars(turns).items() if name not in WITHOUT_OUTCOME}
+    ages = {name: _age(now - value) if isinstance(value, float) else value for name, value in kept.items()}
+    return turns.hearing == turns.replying, *ages.values()
+
+
+def _age(seconds: float) -> float:
+    return max(-0.5, min(seconds, 2.0)) // 0.5
+
+
+def turns() -> str:
+    """The transition table as Markdown; rows that differ in nothing but the phase are one."""
+    outcomes = observed()
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for (phase, event), handler in sorted(TABLE.items(), key=lambda row: list(Phase).index(row[0][0])):
+        shown = (_spaced(event), " ".join((handler.__doc__ or "").split()), _outcomes(outcomes[phase, event]))
+        rows.setdefault(shown, []).append(phase.value)
+    body = [f"| {', '.join(phases)} | {event} | {does} | {then} |" for (event, does, then), phases in rows.items()]
+    return "\n".join(["| phase | event | meaning | to do → becomes |", "|---|---|---|---|", *body])
+
+
+def _spaced(event: type) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", event.__name__).lower()
+
+
+def _outcomes(outcomes: list[Outcome]) -> str:
+    return "<br>".join(f"{', '.join(todos) or '–'} → {phase.value}" for todos, phase in outcomes)
+
+
+TABLES = {"turns": turns}
+
+
+def rewrite(text: str) -> str:
+    """`text` with what stands between `<!-- table:NAME -->` and `<!-- /table -->` made anew."""
+    return re.sub(
+        r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)",
+        lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+if __name__ == "__main__":
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(rewrite(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -35,6 +36,11 @@ class Trial:
     def ms(self, at: float | None) -> float | None:
         return None if at is None else (at - self.began_at) * 1000
 
+    def __str__(self) -> str:
+        times = {"held": self.reply.held_at, "resumed": self.reply.resumed_at, "given up": self.reply.interrupted_at}
+        told = [f"{what} after {ms:.0f} ms" for what, at in times.items() if (ms := self.ms(at)) is not None]
+        return ", ".join(told) or "nothing happened"
+
 
 async def run(app: App, interruptions: Sequence[Recording], backchannels: Sequence[Recording]) -> list[Figure]:
     """Each trial is a conversation of its own; one whose reply ended before it could be spoken over is left out."""
@@ -55,7 +61,9 @@ async def _over(app: App, recording: Recording) -> Trial | None:
             lambda: reply.interrupted or reply.done or reply.resumed_at is not None, _settled_s(app.config)
         )
         await caller.wait(lambda: reply.interrupted, 0.5)  # a reply that resumed may still be stopped
-        return Trial(reply, began_at, _heard_at(reply, reply.held_at), _history(caller.export()))
+        trial = Trial(reply, began_at, _heard_at(reply, reply.held_at), _history(caller.export()))
+    print(f"{recording.name}: {trial}", file=sys.stderr, flush=True)
+    return trial
 
 
 def _heard_s(caller: Caller) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import virtual
 
 from duologue import clock
-from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio
+from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio
 from duologue.config import Config
 from duologue.engines.lineup import Lineup
 from duologue.engines.scripted import (
@@ -89,8 +89,12 @@ async def converse(
     config: Config | None = None,
     commands: Sequence[tuple[float, Command]] = (),
     during: Callable[[Session], None] | None = None,
+    unplugged_at: float = float("inf"),
+    output_rate: int = 24_000,
+    frames: int = 1,
 ) -> Dialogue:
-    """One session for `seconds`; each command is given at its time. The microphone is on all the time, frame by frame."""
+    """One session for `seconds`; each command is given at its time. The microphone is on until it is unplugged, and
+    sends so many frames at once."""
     seen = Dialogue()
     began = clock.now()
     session = Session(
@@ -98,6 +102,7 @@ async def converse(
         config or Config(),
         engines or lineup(),
         lambda fact: seen.facts.append((round(clock.now() - began, 4), fact)),
+        output_rate=output_rate,
         sinks=(seen.rows.append,),
     )
     running = asyncio.create_task(session.run())
@@ -105,11 +110,13 @@ async def converse(
     if during is not None:
         during(session)
     samples, todo = microphone(spans, seconds), sorted(commands, key=lambda command: command[0])
-    for index in range(len(samples) // FRAME_SAMPLES):
+    size = frames * FRAME_SAMPLES
+    for start in range(0, len(samples) - size + 1, size):
         while todo and todo[0][0] <= clock.now() - began:
             session.command(todo.pop(0)[1])
-        await asyncio.sleep(max(0.0, began + (index + 1) * FRAME_S - clock.now()))
-        session.command(Microphone(samples[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES]))
+        await asyncio.sleep(max(0.0, began + (start + size) / INPUT_RATE - clock.now()))
+        if clock.now() - began < unplugged_at and not running.done():
+            session.command(Microphone(samples[start : start + size]))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     seen.history = [(turn["role"], turn["content"]) for turn in session.conversation.export_conversation()["turns"]]

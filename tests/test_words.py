@@ -53,6 +53,13 @@ def test_a_text_without_spaces_costs_no_more_than_its_length() -> None:
 SPOKEN = "The capital of France is Paris, and it lies on the Seine."
 
 
+def test_a_partial_transcript_is_an_echo_from_its_first_word() -> None:
+    assert is_echo("capital of", SPOKEN, final=False)
+    assert not is_echo("capital", SPOKEN)
+    assert not is_echo("wait", SPOKEN, final=False)
+    assert not is_echo("", SPOKEN, final=False)
+
+
 @pytest.mark.parametrize(
     ("heard", "echo"),
     [

@@ -26,7 +26,9 @@ S = TypeVar("S")
 class Conversation:
     """What the model is told and remembers. A client may change these for its own session."""
 
-    instructions: str = "You are a helpful assistant. Reply in one short English sentence."  # what a small model can hold to
+    instructions: str = (
+        "You are a helpful assistant. Reply in one short English sentence."  # what a small model can hold to
+    )
     context_window: int = 5  # turns given to the model: small models drift when they are given more
     max_history: int = 100  # turns kept for export
     language: str = "auto"  # or one of the seven

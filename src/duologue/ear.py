@@ -13,6 +13,7 @@ from contextlib import aclosing
 
 import numpy as np
 
+from duologue.answer import Watch
 from duologue.audio import FRAME_S, Audio, Frame
 from duologue.core.events import Turn
 from duologue.engines import Pause, Recognizer, Transcript
@@ -23,10 +24,11 @@ WAITING_S = 30.0
 
 
 class Ear:
-    """Listens to `turn`, beginning with the `frames` that are already there."""
+    """Listens to `turn`, beginning with the `frames` that are already there; keeps the last `longest_s` of sound."""
 
-    def __init__(self, turn: Turn, frames: Sequence[Frame], longest_s: float) -> None:
+    def __init__(self, turn: Turn, frames: Sequence[Frame], longest_s: float, engine_timeout_s: float) -> None:
         self.turn = turn
+        self._watch = Watch(engine_timeout_s)
         self.frames: deque[Frame] = deque(frames, maxlen=max(1, round(longest_s / FRAME_S)))
         self.text = ""
         self._waiting: asyncio.Queue[Frame | Pause] = asyncio.Queue(round(WAITING_S / FRAME_S) + len(self.frames))
@@ -49,15 +51,22 @@ class Ear:
         self._put(Pause())
 
     async def run(self, recognizer: Recognizer, say: Callable[[Turn, Transcript], None]) -> None:
-        """Until cancelled; `say` gets each transcript with the take it belongs to."""
-        async with aclosing(recognizer.transcribe(self._audio())) as transcripts:  # type: ignore[type-var]
+        """Until cancelled; `say` gets each transcript with the take it belongs to. Raises `EngineError`: engine_timeout."""
+        stream = self._watch.over(recognizer.transcribe(self._audio()), "the recogniser")
+        async with aclosing(stream) as transcripts:  # type: ignore[type-var]
             async for transcript in transcripts:
                 self.text = transcript.text
                 say(self._asked.popleft() if transcript.final and self._asked else self.turn, transcript)
 
     async def _audio(self) -> AsyncIterator[Frame | Pause]:
+        """While nothing was asked of the recogniser, it may take its time; once it was, more sound gives it no more."""
         while True:
-            yield await self._waiting.get()
+            if not self._asked:
+                self._watch.rest()
+            item = await self._waiting.get()
+            if isinstance(item, Pause):
+                self._watch.work()
+            yield item
 
     def _put(self, item: Frame | Pause) -> None:
         try:

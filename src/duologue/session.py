@@ -248,7 +248,7 @@ class Session:
 
     def _frame(self, frame: Frame) -> None:
         if self._ear is not None:
-            with self._contained(self._ear.turn):
+            with self._contained(self._ear):
                 self._ear.feed(frame)
 
     def _edge(self, edge: Edge, at: int) -> None:
@@ -261,27 +261,27 @@ class Session:
         self._open_ear(todo.turn, self._intake.tape.since(todo.since))
 
     def _open_ear(self, turn: Turn, frames: list[Frame]) -> None:
-        self._ear = Ear(turn, frames, self._config.patience.longest_turn_s)
-        self._start("ear", turn, self._ear.run, self._lineup.recognizer, self._recognized)
+        self._ear = ear = Ear(turn, frames, self._config.patience.longest_turn_s, self._config.limits.engine_s)
+        self._start("ear", ear, ear.run, self._lineup.recognizer, self._recognized)
         if self._turns.replying is None:
-            self._start("prefill", turn, self._prefill, self._messages())
+            self._start("prefill", ear, self._prefill, self._messages())
 
     def _recognized(self, turn: Turn, transcript: Transcript) -> None:
         text = transcript.text.strip()
-        if self._reply is not None and self._turns.replying is not None and is_echo(text, self._reply.written):
+        final, replying = transcript.final, self._turns.replying is not None
+        if replying and self._reply is not None and is_echo(text, self._reply.written, final):
             text = ""
-        if transcript.final:
+        if final:
             self._language = transcript.language
             self._happened(Transcribed(turn, text, transcript.confidence))
         elif text and turn == self._turns.hearing:
             self._happened(Overheard(turn, text, transcript.confidence))
-            self._tell_partial(text)
+            self._tell_partial(turn, text)
 
-    def _tell_partial(self, text: str) -> None:
-        if self._turns.phase is Phase.HEARING:
-            turn = self._turns.hearing
+    def _tell_partial(self, turn: Turn, text: str) -> None:
+        if self._turns.phase is Phase.HEARING and turn == self._turns.hearing and self._ear is not None:
             self._tell(Heard(turn.number, text, False, self._language))
-            self._start("prefill", turn, self._prefill, self._messages(text))
+            self._start("prefill", self._ear, self._prefill, self._messages(text))
 
     def _go_on(self, todo: GoOn) -> None:
         self._work.cancel("score")
@@ -292,13 +292,13 @@ class Session:
 
     def _transcribe(self, todo: Transcribe) -> None:
         if self._ear is not None:
-            with self._contained(todo.turn):
+            with self._contained(self._ear):
                 self._ear.pause(todo.turn)
 
     def _score(self, todo: Score) -> None:
         detector, ear = self._lineup.turn_detector, self._ear
         if detector is not None and ear is not None:  # else silence alone will end the turn
-            self._start("score", todo.turn, self._ask, detector, ear, todo.turn)
+            self._start("score", ear, self._ask, detector, ear, todo.turn)
 
     async def _ask(self, detector: TurnDetector, ear: Ear, turn: Turn) -> None:
         try:
@@ -320,8 +320,8 @@ class Session:
         self._end_reply()
         self._work.cancel("prefill")
         self._reply = reply = Reply(todo.turn, todo.text, self._config.pacing, self._output_rate, self._tell)
-        self._start("reply", todo.turn, self._answer, reply, self._messages(todo.text))
-        self._start("play", todo.turn, self._play, reply)
+        self._start("reply", reply, self._answer, reply, self._messages(todo.text))
+        self._start("play", reply, self._play, reply)
 
     def _commit(self, todo: Commit) -> None:
         self._work.cancel("ear", "score")
@@ -412,29 +412,33 @@ class Session:
     # ── Containing ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(
-        self, name: str, turn: Turn, work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kw: P.kwargs
+        self, name: str, cause: Ear | Reply, work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kw: P.kwargs
     ) -> None:
-        self._work.start(name, self._run(turn, partial(work, *args, **kw)))
+        self._work.start(name, self._run(cause, partial(work, *args, **kw)))
 
-    async def _run(self, turn: Turn, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        with self._contained(turn):
+    async def _run(self, cause: Ear | Reply, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with self._contained(cause):
             await work()
 
     @contextmanager
-    def _contained(self, turn: Turn) -> Iterator[None]:
-        """What goes wrong inside ends the turn and nothing more: the client is told, the session lives."""
+    def _contained(self, cause: Ear | Reply) -> Iterator[None]:
+        """What goes wrong inside ends the turn that `cause` has by then, and nothing more: the client is told, the session
+        lives."""
         try:
             yield
         except EngineError as error:
-            self._fail(turn, error.code, error.message)
+            self._fail(cause, error.code, error.message)
         except Exception:
-            log.exception("session %s, turn %s", self.name, turn)
-            self._fail(turn, "internal_error", "something went wrong inside the server; its log says what")
+            log.exception("session %s, turn %s", self.name, cause.turn)
+            self._fail(cause, "internal_error", "something went wrong inside the server; its log says what")
 
-    def _fail(self, turn: Turn, code: str, message: str) -> None:
-        self._tell(Failure(code, message, turn.number))
-        self._silence(Silence(turn))
-        self._happened(Failed(turn))
+    def _fail(self, cause: Ear | Reply, code: str, message: str) -> None:
+        if isinstance(cause, Reply) and cause.released_at is None:
+            log.warning("a draft failed, its turn will get another reply: %s", message)
+            return self._end_reply()
+        self._tell(Failure(code, message, cause.turn.number))
+        self._silence(Silence(cause.turn))
+        return self._happened(Failed(cause.turn))
 
     # ── Telling ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -35,10 +35,10 @@ Outcome: TypeAlias = tuple[tuple[str, ...], Phase]
 PATIENCE = Patience(drafts=2)
 """More drafts give more states, but no other outcomes."""
 
-PAUSES_S = (0.0, 0.5, 2.0)
-"""Between two events: within and beyond each of the machine's times but the longest turn, which its deadline ends."""
+PAUSES_S = (0.0, 1.0)
+"""Between two events. Two of the long ones lie beyond each of the machine's times but those that its deadline ends."""
 
-WITHOUT_OUTCOME = ("hearing", "replying", "_newest", "_silent_at")
+WITHOUT_OUTCOME = ("hearing", "replying", "wake_at", "_newest", "_silent_at")
 """Numbers of turns, of which only matters whether they are the same, and what only moves a deadline."""
 
 WORDS = ("", "mm-hm", "tell me about Berlin")
@@ -95,14 +95,14 @@ def _news(turns: Turns) -> list[Event]:
 
 
 def _state(turns: Turns, now: float) -> Hashable:
-    """What tells two machines apart in what they will do; times only as far as they matter, in half seconds."""
+    """What tells two machines apart in what they will do; times only as far as they matter, in seconds."""
     kept = {name: value for name, value in vars(turns).items() if name not in WITHOUT_OUTCOME}
     ages = {name: _age(now - value) if isinstance(value, float) else value for name, value in kept.items()}
-    return turns.hearing == turns.replying, *ages.values()
+    return turns.hearing == turns.replying, turns.wake_at is None, *ages.values()
 
 
 def _age(seconds: float) -> float:
-    return max(-0.5, min(seconds, 2.0)) // 0.5
+    return min(seconds, 2.0) // 1.0
 
 
 def turns() -> str:

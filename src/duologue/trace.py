@@ -109,6 +109,13 @@ class LatencyMeter:
         if turn in self._open and stage not in self._open[turn].marks:
             self._open[turn].mark(stage, row["t"])
 
+    def _reopened(self, row: Row, turn: int) -> None:
+        """What was heard as a turn of its own continues `turn`; the words of the whole are still to come."""
+        heard_as = self._open.pop(_first(row["heard_as"]), None)
+        if heard_as is not None:
+            heard_as.marks.pop("transcript", None)
+            self._open[turn] = heard_as
+
     def _transcribed(self, row: Row, turn: int) -> None:
         self._mark("transcript", row, turn)
 
@@ -128,6 +135,7 @@ class LatencyMeter:
 
 _READERS: dict[str, Callable[[LatencyMeter, Row, int], None]] = {
     "VoiceEnded": LatencyMeter._voice_ended,
+    "Reopen": LatencyMeter._reopened,
     "Transcribed": LatencyMeter._transcribed,
     "Commit": LatencyMeter._committed,
     "ReplyWord": LatencyMeter._word,
@@ -136,8 +144,14 @@ _READERS: dict[str, Callable[[LatencyMeter, Row, int], None]] = {
 
 
 def _number(row: Row) -> int:
-    turn = row.get("turn", 0)
-    return int(turn[0] if isinstance(turn, list | tuple) else turn or 0)
+    return _first(row.get("turn") or 0)
+
+
+def _first(turn: Any) -> int:
+    return int(turn[0] if isinstance(turn, list | tuple) else turn)
+
+
+_PLAIN = (str, int, bool, type(None))
 
 
 def _fields(what: Any) -> dict[str, Any]:
@@ -145,6 +159,8 @@ def _fields(what: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, _PLAIN):
+        return value
     if isinstance(value, Turn):
         return list(value)
     if isinstance(value, bytes | bytearray):
@@ -155,4 +171,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float):
         return round(value, 4)
-    return value if isinstance(value, str | int | bool | None) else repr(type(value).__name__)
+    return repr(type(value).__name__)

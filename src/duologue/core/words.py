@@ -8,7 +8,7 @@ ECHO_SHARE = 0.75
 """Of the words heard, so many must come from the reply in hand for it to be its own echo."""
 
 ECHO_WORDS = 3
-"""Fewer words than this prove nothing: people repeat a word to ask about it."""
+"""Fewer words than this prove nothing, once they are all: people repeat a word to ask about it."""
 
 
 class WordStream:
@@ -31,10 +31,15 @@ class WordStream:
         return [rest] if rest.strip() else []
 
 
-def is_echo(heard: str, spoken: str) -> bool:
-    """Was the microphone hearing our own reply? Word overlap only: an echo canceller comes before this, in the client."""
+def is_echo(heard: str, spoken: str, final: bool = True) -> bool:
+    """Was the microphone hearing our own reply? Word overlap only: an echo canceller comes before this, in the client.
+
+    While more words may come (`final` is False), the first few count as well: else each echo would have the floor before its
+    third word.
+    """
     words, own = bare_words(heard), set(bare_words(spoken))
-    return len(words) >= ECHO_WORDS and sum(word in own for word in words) >= ECHO_SHARE * len(words)
+    enough = ECHO_WORDS if final else 1
+    return len(words) >= enough and sum(word in own for word in words) >= ECHO_SHARE * len(words)
 
 
 def bare_words(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from benchmarks.figures import Figure
-from benchmarks.recordings import Recording
+from benchmarks.recordings import Recording, clear_onsets
 from duologue import clock
 from duologue.app import App
 from duologue.audio import INPUT_RATE
@@ -18,6 +18,9 @@ from duologue.config import Config
 
 TRIALS = 12
 BACKCHANNELS = 6
+
+BID_WORDS = 3
+"""Fewer ("yes") may be meant as a listener's word, which should not stop the reply."""
 
 HEARD_S = 1.2
 """Of the reply, before it is spoken over: past the time in which speech would reopen the turn instead."""
@@ -44,9 +47,13 @@ class Trial:
 
 async def run(app: App, interruptions: Sequence[Recording], backchannels: Sequence[Recording]) -> list[Figure]:
     """Each trial is a conversation of its own; one whose reply ended before it could be spoken over is left out."""
-    found = [await _over(app, recording) for recording in islice(cycle(interruptions), TRIALS)]
+    found = [await _over(app, recording) for recording in islice(cycle(_bids(interruptions)), TRIALS)]
     murmured = [await _over(app, recording) for recording in islice(cycle(backchannels), BACKCHANNELS)]
     return [*_interrupted([t for t in found if t]), *_resumed([t for t in murmured if t])]
+
+
+def _bids(recordings: Sequence[Recording]) -> list[Recording]:
+    return [each for each in clear_onsets(recordings) if len(each.said.split()) >= BID_WORDS]
 
 
 async def _over(app: App, recording: Recording) -> Trial | None:

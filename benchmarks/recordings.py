@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.wer import normalise
 from duologue.audio import INPUT_RATE, Audio, read_audio, resample
@@ -26,6 +28,11 @@ WITHIN_DB: Final = (-30.0, -15.0)
 window: some recordings have noise at -30 dB and more, others are so clean that their quietest tenth is voice."""
 
 DIGITAL_SILENCE_DB: Final = -70.0
+
+LOUD_DB: Final = -10.0
+CLEAR_S: Final = 0.1
+"""A voice begins clearly when it is so loud so soon, for as long; otherwise breath, noise or a click comes before it, and
+nobody can say when it began."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +56,38 @@ def backchannels(folder: Path = FOLDER) -> list[Recording]:
     return [_read(folder, row) for row in _manifest(folder) if _is_question(row) and not normalise(row["transcript"])]
 
 
+def clear_onsets(recordings: Sequence[Recording]) -> list[Recording]:
+    """Those in which the first voiced sample is beyond doubt."""
+    return [each for each in recordings if abs(_loud_s(each.samples) - each.begins_s) <= CLEAR_S]
+
+
 def voiced_s(samples: Audio) -> tuple[float, float]:
     """Where the first voiced stretch begins and the last one ends, in seconds (16 kHz)."""
+    level = _levels(samples)
+    noise = np.percentile(level[level > DIGITAL_SILENCE_DB], 10)
+    begins, ends = _stretch(level >= np.clip(noise + ABOVE_NOISE_DB, *WITHIN_DB), LASTING)
+    return begins, min(ends, len(samples) / INPUT_RATE)
+
+
+def _loud_s(samples: Audio) -> float:
+    return _stretch(_levels(samples) >= LOUD_DB, round(CLEAR_S / WINDOW_S))[0]
+
+
+def _levels(samples: Audio) -> npt.NDArray[np.float64]:
+    """dB below the loudest window."""
     size = round(WINDOW_S * INPUT_RATE)
     windows = np.concatenate([samples, np.zeros(-len(samples) % size, np.float32)]).reshape(-1, size)
-    power = np.square(windows).mean(axis=1) + 1e-12
-    level = 10 * np.log10(power / power.max())
-    noise = np.percentile(level[level > DIGITAL_SILENCE_DB], 10)
-    voiced = level >= np.clip(noise + ABOVE_NOISE_DB, *WITHIN_DB)
-    lasting = np.flatnonzero(np.convolve(voiced, np.ones(LASTING), "valid") == LASTING)
-    if not len(lasting):
-        return 0.0, len(samples) / INPUT_RATE
-    return float(lasting[0] * WINDOW_S), min(float((lasting[-1] + LASTING) * WINDOW_S), len(samples) / INPUT_RATE)
+    power = np.square(windows, dtype=np.float64).mean(axis=1) + 1e-12
+    level: npt.NDArray[np.float64] = 10 * np.log10(power / power.max())
+    return level
+
+
+def _stretch(voiced: npt.NDArray[np.bool_], lasting: int) -> tuple[float, float]:
+    """From the first run of `lasting` voiced windows to the end of the last; the whole if there is none."""
+    runs = np.flatnonzero(np.convolve(voiced, np.ones(lasting), "valid") == lasting)
+    if not len(runs):
+        return 0.0, len(voiced) * WINDOW_S
+    return float(runs[0] * WINDOW_S), float((runs[-1] + lasting) * WINDOW_S)
 
 
 def _is_question(row: dict[str, str]) -> bool:

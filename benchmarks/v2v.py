@@ -22,6 +22,10 @@ PAUSE_S = 0.3
 """Between the reply and the next question; see `duologue.talk`."""
 
 
+BREATH_S = 0.1
+"""Right after a last word there is breath, and energy cannot tell it from voice."""
+
+
 @dataclass(frozen=True)
 class Measured:
     recording: Recording
@@ -32,9 +36,10 @@ class Measured:
 
     @property
     def cut_off(self) -> bool:
-        """Something was decided, or heard, before the user's last voiced sample."""
+        """Something was decided, or heard, before the user's last voiced sample; also where the session made up for it."""
+        ended_at = self.voice_ended_at - BREATH_S
         return any(
-            min(reply.decided_at, reply.playback.audible_at or reply.decided_at) < self.voice_ended_at
+            min(reply.decided_at, reply.playback.audible_at or reply.decided_at) < ended_at
             for reply in [*self.exchange.replies, *self.exchange.withdrawn]
         )
 
@@ -62,7 +67,8 @@ async def _conversation(app: App, recordings: Sequence[Recording], listen_s: flo
             voice_ended_at = caller.position_at + recording.ends_s
             exchange = await caller.say(recording.samples, listen_s)
             measured.append(Measured(recording, exchange, voice_ended_at))
-            print(f"{recording.name}: {recording.said}\n{as_text(exchange)}", file=sys.stderr, flush=True)
+            cut_off = " [cut off]" if measured[-1].cut_off else ""
+            print(f"{recording.name}{cut_off}: {recording.said}\n{as_text(exchange)}", file=sys.stderr, flush=True)
     return measured
 
 

@@ -82,6 +82,12 @@ def test_the_voice_is_found_by_its_energy() -> None:
     assert voiced_s(voice(0.75))[1] == pytest.approx(0.75, abs=0.02)
 
 
+def test_a_voice_after_breath_has_no_clear_onset() -> None:
+    breath = 0.25 * voice(0.5)
+    clear, unclear = recording("a", voice(1.0)), recording("b", np.concatenate([breath, voice(1.0)]))
+    assert [each.said for each in recordings.clear_onsets([clear, unclear])] == ["a"]
+
+
 @pytest.mark.speech
 def test_every_english_question_is_there_and_mm_hm_is_none(recordings: Path) -> None:
     from benchmarks.recordings import backchannels, questions

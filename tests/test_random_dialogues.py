@@ -28,8 +28,8 @@ from duologue.protocols import (
     Ducked,
     EndTurn,
     Export,
-    Failure,
     Fact,
+    Failure,
     Interrupt,
     Interrupted,
     Reopened,
@@ -40,7 +40,16 @@ from duologue.protocols import (
 
 SECONDS = 30.0
 CONFIG = Config(pacing=Pacing(block_s=0.24))  # a quarter of the messages, for the sake of speed
-TEXTS = ("", "mm-hm", "yeah", "uh-huh", "What is the weather like?", "Wait.", "No, I meant the other one.", "And what about Berlin?")
+TEXTS = (
+    "",
+    "mm-hm",
+    "yeah",
+    "uh-huh",
+    "What is the weather like?",
+    "Wait.",
+    "No, I meant the other one.",
+    "And what about Berlin?",
+)
 
 
 class Chance(random.Random):

@@ -77,7 +77,7 @@ GOOD = '{"t": 1.0, "kind": "fact", "name": "Heard", "turn": 1, "text": "Hi.", "f
         '{"t": true, "kind": "fact", "name": "Heard"}',
         '{"t": 2.0, "kind": "fact", "name": "Heard"}',
         '{"t": 2.0, "kind": "mark", "name": "VoiceEnded", "turn": 1, "ago_s": "x"}',
-        '{"t": 2.0, "kind": "mark", "name": "VoiceEnded", "turn": [], "ago_s": 0.1}',
+        '{"t": 2.0, "kind": "mark", "name": "VoiceEnded", "turn": {}, "ago_s": null}',
         '{"t": 2.0, "kind": "mark", "name": "VoiceEnded", "turn": 1, "ago_s": 1e999}',
         '{"t": 2.0, "kind": "fact", "name": "ReplyDone", "turn": [1], "text": "", "audio_ms": 1, "speaker": ""}',
         "[" * 100_000,

@@ -78,7 +78,13 @@ class App:
 
     def _sinks(self, name: str) -> tuple[Sink, ...]:
         folder = self.config.server.traces
-        return (self._metrics, TraceFile(Path(folder) / f"{name}.trace.jsonl")) if folder else (self._metrics,)
+        if not folder:
+            return (self._metrics,)
+        try:
+            return self._metrics, TraceFile(Path(folder) / f"{name}.trace.jsonl")
+        except OSError as error:
+            log.warning("session %s leaves no trace: %s", name, error)
+            return (self._metrics,)
 
 
 class Occupied:

@@ -7,12 +7,16 @@ of what it tells. Sound itself is never in a row, only its length.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
 from duologue.core.events import Turn
+
+log = logging.getLogger(__name__)
 
 Row: TypeAlias = Mapping[str, Any]
 Sink: TypeAlias = Callable[[Row], None]
@@ -56,17 +60,28 @@ class Audible:
 
 
 class TraceFile:
-    """A sink: one JSON line a row, flushed as written, so that a crash loses nothing that was told."""
+    """A sink: one JSON line a row, flushed as written, so that a crash loses nothing that was told.
+
+    Raises `OSError` where it cannot begin; where it cannot go on (a full disk) it ends, and the session does not.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
 
     def __call__(self, row: Row) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if self._file.closed:
+            return
+        try:
+            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        except OSError as error:
+            log.warning("the trace %s ends here: %s", self._path, error)
+            self.close()
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # of what could not be written before
+            self._file.close()
 
 
 @dataclass(slots=True)

@@ -1,0 +1,391 @@
+"""Settings: where they come from, what is refused, and that every one of them changes something."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import virtual
+from dialogue import converse, lineup, play
+
+from duologue import config, models
+from duologue.app import App
+from duologue.config import Config, load, override
+from duologue.core.clauses import Clauses
+from duologue.core.events import Overheard, ReplyAudible, SpeechStarted, SpeechStopped, Transcribed, Turn
+from duologue.core.playout import Playout
+from duologue.core.speech import SpeechDetector
+from duologue.core.turns import Turns
+from duologue.engines import Prompt, Sound, Style
+from duologue.engines import lineup as lineups
+from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
+from duologue.errors import ClientError, ConfigError
+from duologue.protocols import Export, Exported, Failure, Type
+from duologue.reply import Reply
+
+# ── Where they come from ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "duologue.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_nothing_set_is_the_defaults() -> None:
+    assert load(None, {}) == Config()
+
+
+def test_the_environment_goes_before_the_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:
+    path = written(tmp_path, '[server]\nport = 9000\nhost = "::1"\n[patience]\nbarge_in_s = 1\n')
+    settings = load(path, {"DUOLOGUE_SERVER__PORT": "9001", "HOME": "/", "PATH": ""})
+    assert (settings.server.port, settings.server.host, settings.patience.barge_in_s) == (9001, "::1", 1.0)
+    assert settings.patience.complete_s == Config().patience.complete_s
+
+
+def test_engines_take_names_and_tables(tmp_path: Path) -> None:
+    path = written(tmp_path, '[engines]\nspeakers = ["a", "b"]\n[engines.settings.a]\nspeed = 2\n')
+    settings = load(path, {})
+    assert settings.engines.speakers == ("a", "b")
+    assert settings.engines.settings["a"]["speed"] == 2
+    assert load(None, {"DUOLOGUE_ENGINES__SPEAKERS": "a,b"}).engines.speakers == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("[server]\nprot = 1\n", "unknown_setting"),
+        ("[sevrer]\nport = 1\n", "unknown_setting"),
+        ('[server]\nport = "many"\n', "bad_setting"),
+        ("[server]\nport = true\n", "bad_setting"),
+        ("[server]\nport = 1.5\n", "bad_setting"),
+        ("server = 1\n", "bad_setting"),
+        ("[engines]\nspeakers = [1]\n", "bad_setting"),
+        ('[patience]\ncomplete_s = "soon"\n', "bad_setting"),
+        ('profile = "nobody"\n', "unknown_profile"),
+        ("[server\n", "config_unreadable"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, code: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as refused:
+        load(path, {})
+    assert refused.value.code == code
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "missing.toml", {})
+    assert refused.value.code == "config_unreadable"
+    assert "missing.toml" in refused.value.message
+
+
+def test_a_wrong_variable_is_named() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(None, {"DUOLOGUE_SERVER__PORT": "many"})
+    assert "server.port" in refused.value.message
+    with pytest.raises(ConfigError) as refused:
+        load(None, {"DUOLOGUE_SERVER__PROT": "1"})
+    assert refused.value.code == "unknown_setting"
+
+
+def test_the_command_line_replaces_what_it_names() -> None:
+    settings = override(Config(), "server", host=None, port=9000)
+    assert (settings.server.host, settings.server.port) == (Config().server.host, 9000)
+
+
+# ── Every option changes something ────────────────────────────────────────────────────────────────────────────────────
+
+
+def speech_edges(settings: Config) -> Any:
+    """Murmurs, clicks, words and dips, as voice activity has them."""
+    probabilities = (
+        [0.0] * 12 + [0.45] * 4 + [0.6] * 2 + [0.0] * 12 + [0.9] * 9 + [0.3, 0.3, 0.9] * 3 + [0.0] * 5 + [0.4] * 20
+    )
+    detector = SpeechDetector(settings.speech, 16_000)
+    return [detector.feed(p, index * 512, index * 512 + 512) for index, p in enumerate(probabilities)]
+
+
+def turn_taking(settings: Config) -> Any:
+    """When the machine wants to be woken, and what it does, in a talk that touches every patience."""
+    turns, seen = Turns(settings.patience), []
+    for index, pause_s in enumerate((0.2, 0.3)):
+        at = 10.0 * index
+        seen.append((turns.handle(SpeechStarted(0, 0.0), at), turns.wake_at))
+        for take in range(6):
+            hearing = turns.hearing
+            seen.append((turns.handle(SpeechStopped(0.0), at + take + 0.5), turns.wake_at))
+            seen.append((turns.handle(Transcribed(hearing, f"words {take}", 1.0), at + take + 0.6), turns.wake_at))
+            if take < 5:
+                seen.append((turns.handle(SpeechStarted(0, 0.0), at + take + 0.5 + pause_s), turns.wake_at))
+        assert turns.wake_at is not None
+        seen.append((turns.wake(turns.wake_at), turns.wake_at))
+    seen += [settings.patience.pause_s(share) for share in (0.0, 1.0)]  # type: ignore[list-item]
+    return seen
+
+
+def talked_over(settings: Config) -> Any:
+    """Speech over the reply at several moments: does the turn open again, do two words take the floor, how long is waited?"""
+    seen: list[Any] = []
+    for audible_at, speech_at in ((4.6, 5.2), (4.6, 5.6), (5.9, 6.1)):
+        turns = Turns(replace(settings.patience, incomplete_s=1.5))
+        turns.handle(SpeechStarted(0, 0.0), 1.0)
+        turns.handle(SpeechStopped(0.0), 3.0)
+        turns.handle(Transcribed(Turn(1, 0), "hello", 1.0), 3.1)
+        turns.wake(4.5)
+        turns.handle(ReplyAudible(Turn(1, 0)), audible_at)
+        turns.handle(SpeechStarted(0, 0.0), speech_at)
+        seen.append(turns.wake_at)
+        turns.handle(SpeechStopped(0.0), speech_at + 0.2)
+        seen.append(turns.wake_at)
+        seen.append([type(todo) for todo in turns.handle(Transcribed(Turn(2, 0), "Berlin", 1.0), speech_at + 0.3)])
+    return seen
+
+
+def overheard(settings: Config) -> Any:
+    turns = Turns(settings.patience)
+    for event, now in [
+        (SpeechStarted(0, 0.0), 1.0),
+        (SpeechStopped(0.0), 3.0),
+        (Transcribed(Turn(1, 0), "hello", 1.0), 3.1),
+    ]:
+        turns.handle(event, now)
+    turns.wake(9.0)
+    turns.handle(SpeechStarted(0, 0.0), 9.5)
+    return turns.handle(Overheard(Turn(2, 0), "Berlin please", 1.0), 9.6)
+
+
+def sent(settings: Config) -> Any:
+    playout = Playout(settings.pacing, 1000)
+    playout.push(bytes(8000))
+    playout.resume(0.0)
+    return [len(block.pcm) for block in playout.due(0.0)]
+
+
+def may_speak(settings: Config) -> Any:
+    """With so many seconds made: before the turn is decided, and after."""
+
+    async def main() -> list[bool]:
+        answers = []
+        for released in (False, True):
+            reply = Reply(Turn(1, 0), "", settings.pacing, 1000, lambda fact: None)
+            if released:
+                reply.release()
+            for _ in range(16):
+                reply.give(Sound(np.zeros(1000, np.float32), 1000))
+                answers.append(reply.may_speak())
+        return answers
+
+    return virtual.run(main())
+
+
+def pieces(settings: Config) -> Any:
+    """A text cut while there is next to nothing, little, and enough sound in hand."""
+    text = "Yes, of course we can do that for you now, and tomorrow as well if you want it, " * 5
+    seen = []
+    for in_hand_s in (0.0, 0.3, 0.5, 0.9, 1.5):
+        clauses = Clauses(settings.cutting)
+        for word in text.split(" "):
+            clauses.push(word + " ")
+            seen.append(clauses.take(in_hand_s))
+    return seen
+
+
+def prompts_and_styles(settings: Config) -> Any:
+    """What the model and the voice are given in three turns, and what is kept."""
+    seen: list[Any] = []
+
+    class Pen(ScriptedWriter):
+        async def write(self, prompt: Prompt) -> AsyncIterator[Any]:
+            seen.append(list(prompt.messages))
+            async for text in super().write(prompt):
+                yield text
+
+    class Voice(ScriptedSpeaker):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self.about = replace(self.about, voices=frozenset({"amy"}))
+
+        async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+            seen.append(style)
+            async for sound in super().speak(text, style):
+                yield sound
+
+    engines = lineup(writer=Pen(replies=("Yes.",)), speakers=(Voice(),))
+    typed = [(float(at), Type(f"number {at}")) for at in range(7)]
+    dialogue = play([], 8, engines=engines, config=settings, commands=[*typed, (7.5, Export())])
+    return seen, [fact.conversation["total_turns"] for fact in dialogue.of(Exported)]
+
+
+def refused(settings: Config) -> Any:
+    """How many sessions are let in."""
+
+    async def main() -> int:
+        app = App(settings, lineup(), names=lambda: "test")
+        for count in range(30):
+            try:
+                app.open_session(lambda fact: None)
+            except ClientError:
+                return count
+        return 30
+
+    return virtual.run(main())
+
+
+def longest_text(settings: Config) -> Any:
+    async def main() -> list[str]:
+        codes = []
+
+        def ask(session: Any) -> None:
+            for size in (10, 7_000, 9_000):
+                try:
+                    session.command(Type("x" * size))
+                except ClientError as error:
+                    codes.append(error.code)
+
+        await converse([], 0.1, during=ask, config=settings)
+        return codes
+
+    return virtual.run(main())
+
+
+def engine_limit(settings: Config) -> Any:
+    class Stuck(ScriptedWriter):
+        async def write(self, prompt: Prompt) -> AsyncIterator[Any]:
+            await asyncio.Event().wait()
+            yield None
+
+    return play([], 25, engines=lineup(writer=Stuck()), config=settings, commands=[(0.1, Type("hello"))]).times(Failure)
+
+
+def idle_limit(settings: Config) -> Any:
+    async def main() -> list[float]:
+        session = App(settings, lineup(), names=lambda: "test").open_session(lambda fact: None)
+        await session.run()
+        return [asyncio.get_running_loop().time()]
+
+    return virtual.run(main())
+
+
+def loaded(settings: Config) -> Any:
+    """Which engines are asked for, and with what settings."""
+    asked: list[Any] = []
+
+    def note(task: str, name: str, loading: Any) -> Any:
+        asked.append((task, name, dict(loading.settings)))
+        return ScriptedSpeaker()
+
+    kept, lineups.registry.load = lineups.registry.load, note  # type: ignore[assignment]
+    try:
+        lineups.load(settings.engines, lambda name: Path(name)).close()
+    finally:
+        lineups.registry.load = kept
+    return sorted(asked, key=str)
+
+
+def profile(settings: Config) -> Any:
+    try:
+        return config.with_profile(settings, settings.profile)
+    except ConfigError as error:
+        return error.code
+
+
+def store_root(settings: Config) -> Any:
+    return models.open_store(settings.models).root
+
+
+OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
+    "profile": ("nobody", profile),
+    "models": ("/somewhere", store_root),
+    "speech.start_probability": (0.4, speech_edges),
+    "speech.stop_probability": (0.2, speech_edges),
+    "speech.start_s": (0.128, speech_edges),
+    "speech.stop_s": (0.064, speech_edges),
+    "speech.lead_in_s": (0.1, speech_edges),
+    "patience.complete_s": (0.5, turn_taking),
+    "patience.incomplete_s": (2.5, turn_taking),
+    "patience.barge_in_s": (1.2, talked_over),
+    "patience.barge_in_words": (3, overheard),
+    "patience.backchannel_s": (1.2, talked_over),
+    "patience.reopen_s": (0.5, talked_over),
+    "patience.reopen_heard_s": (2.0, talked_over),
+    "patience.longest_turn_s": (30.0, turn_taking),
+    "patience.drafts": (2, turn_taking),
+    "pacing.lead_s": (0.3, sent),
+    "pacing.block_s": (0.1, sent),
+    "pacing.draft_s": (2.0, may_speak),
+    "pacing.ahead_s": (6.0, may_speak),
+    "cutting.shortest": (2, pieces),
+    "cutting.hungry_s": (0.6, pieces),
+    "cutting.starving_s": (0.2, pieces),
+    "cutting.longest": (60, pieces),
+    "conversation.instructions": ("Be brief.", prompts_and_styles),
+    "conversation.context_window": (2, prompts_and_styles),
+    "conversation.max_history": (3, prompts_and_styles),
+    "conversation.language": ("es", prompts_and_styles),
+    "conversation.voice": ("amy", prompts_and_styles),
+    "conversation.emotion": ("happy", prompts_and_styles),
+    "conversation.intensity": (1.5, prompts_and_styles),
+    "conversation.speed": (1.5, prompts_and_styles),
+    "limits.sessions": (3, refused),
+    "limits.text_chars": (5_000, longest_text),
+    "limits.message_bytes": (0, "test_websocket.py::test_a_message_over_the_limit_closes_the_socket"),
+    "limits.outbox_bytes": (0, "test_websocket.py::test_a_client_that_stops_reading_is_disconnected"),
+    "limits.engine_s": (5.0, engine_limit),
+    "limits.idle_s": (60.0, idle_limit),
+    "server.host": ("", "test_server.py::test_an_address_that_is_not_ours"),
+    "server.port": (0, "test_server.py::test_a_taken_port_is_said_before_any_model_is_loaded"),
+    "server.traces": ("", "test_app.py::test_each_session_leaves_a_trace_in_the_folder_that_is_named"),
+    "engines.vad": ("other", loaded),
+    "engines.turn_detector": ("other", loaded),
+    "engines.recognizer": ("other", loaded),
+    "engines.writer": ("other", loaded),
+    "engines.speakers": (("other",), loaded),
+    "engines.settings": ({"silero": {"a": 1}}, loaded),
+}
+"""Another value than the default, and what must come out differently with it (or the test of it that stands elsewhere)."""
+
+
+def options(settings: Any = None, path: str = "") -> Iterator[str]:
+    settings = Config() if settings is None else settings
+    for entry in fields(settings):
+        value = getattr(settings, entry.name)
+        if is_dataclass(value):
+            yield from options(value, f"{path}{entry.name}.")
+        else:
+            yield path + entry.name
+
+
+def with_option(name: str, value: Any) -> Config:
+    group, _, option = name.rpartition(".")
+    if not group:
+        return replace(Config(), **{option: value})
+    return replace(Config(), **{group: replace(getattr(Config(), group), **{option: value})})
+
+
+def test_every_option_is_here() -> None:
+    assert set(options()) == set(OPTIONS)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_changes_something(name: str) -> None:
+    value, observe = OPTIONS[name]
+    if isinstance(observe, str):
+        file, _, function = observe.partition("::")
+        assert f"def {function}(" in (Path(__file__).parent / file).read_text(encoding="utf-8")
+        return
+    assert observe(with_option(name, value)) != observe(Config()), f"{name} does nothing"
+    assert observe(Config()) == observe(Config())
+
+
+def test_every_option_has_its_reason_beside_it() -> None:
+    for group in (config.Limits, config.Config):
+        for line in inspect.getsource(group).splitlines():
+            if ": int =" in line or ": float =" in line:
+                assert "#" in line, line

@@ -1,0 +1,152 @@
+"""A lane: blocking work on a thread, cancelled at its edge."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+import pytest
+
+from duologue.places.thread import STREAM_DEPTH, Lane
+
+
+def on_a_lane(check: Callable[[Lane], Coroutine[Any, Any, None]], threads: int = 1) -> None:
+    lane = Lane("test", threads)
+    try:
+        asyncio.run(check(lane))
+    finally:
+        lane.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("duologue-test")]
+
+
+def test_a_call_runs_on_the_lane_and_gives_its_result() -> None:
+    async def check(lane: Lane) -> None:
+        name = await lane.run(lambda: threading.current_thread().name)
+        assert name.startswith("duologue-test")
+        assert await lane.run(max, 1, 2) == 2
+
+    on_a_lane(check)
+
+
+def test_what_a_call_raises_reaches_whoever_waits() -> None:
+    async def check(lane: Lane) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await lane.run(lambda: 1 // 0)
+        assert await lane.run(lambda: "still there") == "still there"
+
+    on_a_lane(check)
+
+
+def test_a_call_that_was_not_begun_is_never_begun() -> None:
+    async def check(lane: Lane) -> None:
+        hold = threading.Event()
+        begun: list[int] = []
+        first = asyncio.create_task(lane.run(hold.wait))
+        second = asyncio.create_task(lane.run(begun.append, 1))
+        await asyncio.sleep(0.01)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        hold.set()
+        await first
+        await lane.run(lambda: None)
+        assert begun == []
+
+    on_a_lane(check)
+
+
+def test_a_stream_gives_its_items_in_order() -> None:
+    async def check(lane: Lane) -> None:
+        assert [item async for item in lane.stream(lambda: (n for n in range(1000)))] == list(range(1000))
+
+    on_a_lane(check)
+
+
+def test_what_a_stream_raises_comes_after_what_it_gave() -> None:
+    def broken() -> Generator[int, None, None]:
+        yield 1
+        raise ValueError("broke")
+
+    async def check(lane: Lane) -> None:
+        stream = lane.stream(broken)
+        assert await anext(stream) == 1
+        with pytest.raises(ValueError, match="broke"):
+            await anext(stream)
+
+    on_a_lane(check)
+
+
+def test_a_closed_stream_stops_at_its_next_item_and_cleans_up_on_its_own_thread() -> None:
+    made, cleaned = [], threading.Event()
+
+    def endless() -> Generator[int, None, None]:
+        try:
+            for number in range(10**9):
+                made.append(number)
+                yield number
+        finally:
+            made.append(-1 if threading.current_thread().name.startswith("duologue-test") else -2)
+            cleaned.set()
+
+    async def check(lane: Lane) -> None:
+        stream = lane.stream(endless)
+        assert await anext(stream) == 0
+        await stream.aclose()  # type: ignore[attr-defined]
+        assert await asyncio.to_thread(cleaned.wait, 5.0)
+        assert made[-1] == -1
+
+    on_a_lane(check)
+
+
+def test_a_slow_reader_holds_the_stream_back() -> None:
+    made = []
+
+    def counted() -> Generator[int, None, None]:
+        for number in range(10 * STREAM_DEPTH):
+            made.append(number)
+            yield number
+
+    async def check(lane: Lane) -> None:
+        stream = lane.stream(counted)
+        await anext(stream)
+        await asyncio.sleep(0.2)
+        assert len(made) <= STREAM_DEPTH + 2
+        assert len([item async for item in stream]) == 10 * STREAM_DEPTH - 1
+
+    on_a_lane(check)
+
+
+def test_a_stream_whose_turn_never_came_makes_nothing() -> None:
+    async def check(lane: Lane) -> None:
+        hold, made = threading.Event(), []
+
+        def making() -> Generator[int, None, None]:
+            made.append(1)
+            yield 1
+
+        busy = asyncio.create_task(lane.run(hold.wait))
+        await asyncio.sleep(0.01)
+        stream = lane.stream(making)
+
+        async def read() -> int:
+            return await anext(stream)
+
+        reader = asyncio.create_task(read())
+        await asyncio.sleep(0.01)
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        hold.set()
+        await busy
+        await lane.run(lambda: None)
+        assert made == []
+
+    on_a_lane(check)
+
+
+def test_lanes_of_several_threads_work_side_by_side() -> None:
+    async def check(lane: Lane) -> None:
+        meet = threading.Barrier(2, timeout=5.0)
+        await asyncio.gather(lane.run(meet.wait), lane.run(meet.wait))
+
+    on_a_lane(check, threads=2)

@@ -18,11 +18,11 @@ from duologue import config, models
 from duologue.app import App
 from duologue.config import Config, load, override
 from duologue.core.clauses import Clauses
-from duologue.core.events import Overheard, ReplyAudible, SpeechStarted, SpeechStopped, Transcribed, Turn
+from duologue.core.events import Event, Overheard, ReplyAudible, SpeechStarted, SpeechStopped, Transcribed, Turn
 from duologue.core.playout import Playout
 from duologue.core.speech import SpeechDetector
 from duologue.core.turns import Turns
-from duologue.engines import Prompt, Sound, Style
+from duologue.engines import Prompt, Sound, Style, registry
 from duologue.engines import lineup as lineups
 from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
 from duologue.errors import ClientError, ConfigError
@@ -106,7 +106,7 @@ def test_the_command_line_replaces_what_it_names() -> None:
 def speech_edges(settings: Config) -> Any:
     """Murmurs, clicks, words and dips, as voice activity has them."""
     probabilities = (
-        [0.0] * 12 + [0.45] * 4 + [0.6] * 2 + [0.0] * 12 + [0.9] * 9 + [0.3, 0.3, 0.9] * 3 + [0.0] * 5 + [0.4] * 20
+        [0.0] * 12 + [0.45] * 4 + [0.6] * 2 + [0.0] * 12 + [0.9] * 9 + [0.3] * 4 + [0.9] * 4 + [0.0] * 5 + [0.4] * 20
     )
     detector = SpeechDetector(settings.speech, 16_000)
     return [detector.feed(p, index * 512, index * 512 + 512) for index, p in enumerate(probabilities)]
@@ -150,11 +150,12 @@ def talked_over(settings: Config) -> Any:
 
 def overheard(settings: Config) -> Any:
     turns = Turns(settings.patience)
-    for event, now in [
+    before: list[tuple[Event, float]] = [
         (SpeechStarted(0, 0.0), 1.0),
         (SpeechStopped(0.0), 3.0),
         (Transcribed(Turn(1, 0), "hello", 1.0), 3.1),
-    ]:
+    ]
+    for event, now in before:
         turns.handle(event, now)
     turns.wake(9.0)
     turns.handle(SpeechStarted(0, 0.0), 9.5)
@@ -281,11 +282,11 @@ def loaded(settings: Config) -> Any:
         asked.append((task, name, dict(loading.settings)))
         return ScriptedSpeaker()
 
-    kept, lineups.registry.load = lineups.registry.load, note  # type: ignore[assignment]
+    kept, registry.load = registry.load, note
     try:
         lineups.load(settings.engines, lambda name: Path(name)).close()
     finally:
-        lineups.registry.load = kept
+        registry.load = kept
     return sorted(asked, key=str)
 
 
@@ -324,6 +325,7 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "cutting.shortest": (2, pieces),
     "cutting.hungry_s": (0.6, pieces),
     "cutting.starving_s": (0.2, pieces),
+    "cutting.starving_words": (9, pieces),
     "cutting.longest": (60, pieces),
     "conversation.instructions": ("Be brief.", prompts_and_styles),
     "conversation.context_window": (2, prompts_and_styles),

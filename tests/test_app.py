@@ -1,0 +1,189 @@
+"""The engines of one server and the sessions on them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import virtual
+from dialogue import lineup
+
+from duologue.app import App, Occupied
+from duologue.config import Config, Limits, Server
+from duologue.engines import Sound, Style
+from duologue.engines.lineup import Lineup
+from duologue.engines.scripted import ScriptedSpeaker
+from duologue.errors import ClientError, EngineError
+from duologue.protocols import Fact, Ready, ReplyAudio, ReplyDone, Type
+
+
+def app(config: Config | None = None, engines: Lineup | None = None) -> App:
+    numbers = itertools.count(1)
+    return App(config or Config(), engines or lineup(), names=lambda: f"session-{next(numbers)}")
+
+
+async def used(occupied: Occupied, seconds: float = 5.0) -> None:
+    running = asyncio.create_task(occupied.run())
+    await asyncio.sleep(0)
+    occupied.command(Type("hello"))
+    await asyncio.sleep(seconds)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def open_now(server: App) -> float:
+    line = next(line for line in server.metrics().decode().splitlines() if line.startswith("duologue_sessions_open "))
+    return float(line.split()[1])
+
+
+def test_before_the_models_are_warm_nobody_comes_in() -> None:
+    cold = App(Config())
+    assert not cold.ready
+    with pytest.raises(ClientError) as refused:
+        cold.open_session(lambda fact: None)
+    assert refused.value.code == "not_ready"
+
+
+def test_sessions_are_refused_beyond_the_limit_and_a_place_is_given_back() -> None:
+    async def main() -> None:
+        server = app(Config(limits=Limits(sessions=2)))
+        first, second = (server.open_session(lambda fact: None) for _ in range(2))
+        with pytest.raises(ClientError) as refused:
+            server.open_session(lambda fact: None)
+        assert refused.value.code == "server_full"
+        assert open_now(server) == 2
+        await used(first)
+        assert open_now(server) == 1
+        await asyncio.gather(used(server.open_session(lambda fact: None)), used(second))
+        assert open_now(server) == 0
+
+    virtual.run(main())
+
+
+def test_sessions_share_the_engines_and_nothing_else() -> None:
+    async def main() -> None:
+        server, told = app(), [list[Fact](), list[Fact]()]
+        sessions = [server.open_session(told[0].append), server.open_session(told[1].append)]
+        await asyncio.gather(*(used(session) for session in sessions))
+        assert [facts[0].session for facts in told if isinstance(facts[0], Ready)] == ["session-1", "session-2"]
+        assert all(sum(isinstance(fact, ReplyDone) for fact in facts) == 1 for facts in told)
+        assert sessions[0].session.conversation is not sessions[1].session.conversation
+
+    virtual.run(main())
+
+
+def test_names_count_and_never_repeat() -> None:
+    async def main() -> set[str]:
+        server = App(Config(), lineup())
+        return {server.open_session(lambda fact: None).session.name for _ in range(10)}
+
+    assert len(virtual.run(main())) == 10
+
+
+def test_each_session_leaves_a_trace_in_the_folder_that_is_named(tmp_path: Path) -> None:
+    async def main() -> None:
+        server = app(Config(server=Server(traces=str(tmp_path / "traces"))))
+        for _ in range(2):
+            await used(server.open_session(lambda fact: None))
+
+    virtual.run(main())
+    files = sorted((tmp_path / "traces").iterdir())
+    assert [file.name for file in files] == ["session-1.trace.jsonl", "session-2.trace.jsonl"]
+    rows = [json.loads(line) for line in files[0].read_text(encoding="utf-8").splitlines()]
+    assert [row["name"] for row in rows[:2]] == ["Ready", "Typed"]
+    assert "ReplyDone" in [row["name"] for row in rows]
+
+
+def test_a_folder_that_cannot_be_written_costs_the_trace_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    facts: list[Fact] = []
+
+    async def main() -> None:
+        server = app(Config(server=Server(traces=str(tmp_path / "file" / "traces"))))
+        await used(server.open_session(facts.append))
+
+    with caplog.at_level(logging.WARNING):
+        virtual.run(main())
+    assert any(isinstance(fact, ReplyDone) for fact in facts)
+    assert "leaves no trace" in caplog.text
+
+
+# ── Speaking without a session ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Fragile(ScriptedSpeaker):
+    """Fails before its n-th sound."""
+
+    fails_at: int = 0
+
+    async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+        sounds = 0
+        async for sound in super().speak(text, style):
+            if sounds == self.fails_at:
+                raise EngineError("fragile", "broke")
+            sounds += 1
+            yield sound
+
+
+def spoken(
+    engines: Lineup, text: str = "Hello there, you.", style: Style | None = None, rate: int = 16_000
+) -> list[Any]:
+    async def main() -> list[Any]:
+        return [fact async for fact in app(engines=engines).speak(text, style or Style(), rate)]
+
+    return virtual.run(main())
+
+
+def test_text_is_spoken_in_blocks_that_join_and_say_their_words() -> None:
+    *blocks, done = spoken(lineup())
+    assert [block.index for block in blocks] == list(range(len(blocks)))
+    sent = 0
+    for block in blocks:
+        assert block.at_ms == pytest.approx(sent / 16, abs=0.1)
+        sent += len(block.pcm) // 2
+    assert [block.final for block in blocks] == [False] * (len(blocks) - 1) + [True]
+    assert "".join(word for block in blocks for word, _ in block.words) == "Hello there, you."
+    assert done == ReplyDone(0, "Hello there, you.", done.audio_ms, "scripted")
+    assert done.audio_ms == pytest.approx(17 * 60, abs=1)
+
+
+def test_the_next_voice_speaks_where_the_first_cannot_begin() -> None:
+    other = ScriptedSpeaker()
+    other.about = replace(other.about, name="other")
+    assert spoken(lineup(speakers=(Fragile(), other)))[-1].speaker == "other"
+
+
+def test_a_voice_that_breaks_off_is_not_followed_by_another() -> None:
+    with pytest.raises(EngineError):
+        spoken(lineup(speakers=(Fragile(fails_at=1), ScriptedSpeaker())))
+
+
+def test_when_no_voice_can_begin_the_last_ones_reason_is_told() -> None:
+    with pytest.raises(EngineError) as failed:
+        spoken(lineup(speakers=(Fragile(), Fragile())))
+    assert failed.value.code == "engine_failed"
+
+
+def test_a_language_that_nobody_speaks_is_refused() -> None:
+    with pytest.raises(ClientError) as refused:
+        spoken(lineup(), style=Style(language="tlh"))
+    assert refused.value.code == "language_not_spoken"
+
+
+def test_a_cold_server_says_nothing() -> None:
+    async def main() -> list[ReplyAudio | ReplyDone]:
+        return [fact async for fact in App(Config()).speak("Hello.", Style(), 16_000)]
+
+    with pytest.raises(ClientError) as refused:
+        asyncio.run(main())
+    assert refused.value.code == "not_ready"

@@ -1,0 +1,135 @@
+"""Which engines a server runs, loaded together; what it can do without, and what it cannot."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dialogue
+import pytest
+
+from duologue.config import Engines
+from duologue.engines import Loading, Task, lineup, registry
+from duologue.engines.scripted import (
+    ScriptedRecognizer,
+    ScriptedSpeaker,
+    ScriptedTurnDetector,
+    ScriptedVadModel,
+    ScriptedWriter,
+)
+from duologue.errors import ClientError, ConfigError, EngineError
+
+ENGINES = Engines("v", "t", "r", "w", ("first", "second"))
+MADE: dict[str, Callable[[], Any]] = {
+    "vad": ScriptedVadModel,
+    "turn_detector": ScriptedTurnDetector,
+    "recognizer": ScriptedRecognizer,
+    "writer": ScriptedWriter,
+    "speaker": ScriptedSpeaker,
+}
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
+    """Which engines fail to load, by name, and with what."""
+    failing: dict[str, Exception] = {}
+
+    def load(task: Task, name: str, loading: Loading) -> Any:
+        if name in failing:
+            raise failing[name]
+        engine = MADE[task]()
+        engine.about = replace(engine.about, name=name)
+        return engine
+
+    monkeypatch.setattr(registry, "load", load)
+    return failing
+
+
+def load(engines: Engines = ENGINES) -> lineup.Lineup:
+    return lineup.load(engines, lambda name: Path(name))
+
+
+def lanes() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("duologue-")]
+
+
+def test_each_task_has_the_engine_that_was_asked_for(broken: dict[str, Exception]) -> None:
+    made = load()
+    assert made.names() == {
+        "vad": "v",
+        "turn_detector": "t",
+        "recognizer": "r",
+        "writer": "w",
+        "speakers": "first, second",
+    }
+    assert made.warnings == ()
+    made.close()
+    assert lanes() == []
+
+
+@pytest.mark.parametrize(("name", "left"), [("t", "none"), ("first", "second"), ("second", "first")])
+def test_what_can_be_done_without_costs_a_warning(broken: dict[str, Exception], name: str, left: str) -> None:
+    broken[name] = ConfigError("model_missing", f"{name} is not here")
+    made = load()
+    assert left in made.names().values()
+    assert made.warnings == (f"{name} is not here [model_missing]; going on without it",)
+    made.close()
+
+
+@pytest.mark.parametrize("name", ["v", "r", "w"])
+def test_what_cannot_be_done_without_stops_the_start(broken: dict[str, Exception], name: str) -> None:
+    broken[name] = EngineError(name, "broke")
+    with pytest.raises(EngineError) as failed:
+        load()
+    assert failed.value.engine == name
+    assert lanes() == []
+
+
+def test_without_any_voice_the_last_ones_reason_is_told(broken: dict[str, Exception]) -> None:
+    broken["first"], broken["second"] = EngineError("first", "one"), EngineError("second", "two")
+    with pytest.raises(EngineError) as failed:
+        load()
+    assert failed.value.engine == "second"
+
+
+def test_none_is_no_turn_detector_and_no_warning(broken: dict[str, Exception]) -> None:
+    made = load(replace(ENGINES, turn_detector="none"))
+    assert (made.turn_detector, made.warnings) == (None, ())
+    made.close()
+
+
+def speaker(name: str, languages: set[str], voices: set[str] | None = None) -> ScriptedSpeaker:
+    made = ScriptedSpeaker()
+    made.about = replace(made.about, name=name, languages=frozenset(languages), voices=frozenset(voices or set()))
+    return made
+
+
+def test_voices_are_those_that_speak_the_language_best_first() -> None:
+    made = dialogue.lineup(speakers=(speaker("a", {"en"}), speaker("b", {"hi", "en"}), speaker("c", set())))
+    assert [voice.about.name for voice in made.voices("en")] == ["a", "b", "c"]
+    assert [voice.about.name for voice in made.voices("hi")] == ["b", "c"]
+    assert [voice.about.name for voice in made.voices("ta")] == ["c"]
+
+
+def test_whoever_has_the_named_voice_goes_first() -> None:
+    made = dialogue.lineup(speakers=(speaker("a", {"en"}), speaker("b", {"en"}, {"amy"})))
+    assert [voice.about.name for voice in made.voices("en", "amy")] == ["b", "a"]
+    made.check_voice("amy")
+    made.check_voice("")
+    with pytest.raises(ClientError) as refused:
+        made.check_voice("joe")
+    assert refused.value.code == "unknown_voice"
+
+
+def test_closing_closes_the_engines_that_can_be_closed() -> None:
+    closed: list[str] = []
+
+    class Closing(ScriptedWriter):
+        def close(self) -> None:
+            closed.append("writer")
+
+    dialogue.lineup(writer=Closing()).close()
+    assert closed == ["writer"]

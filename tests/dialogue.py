@@ -13,6 +13,10 @@ import virtual
 from duologue import clock
 from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio
 from duologue.config import Config
+from duologue.core.clauses import Cutting
+from duologue.core.playout import Pacing
+from duologue.core.speech import SpeechSettings
+from duologue.core.turns import Patience
 from duologue.engines.lineup import Lineup
 from duologue.engines.scripted import (
     ScriptedRecognizer,
@@ -21,11 +25,30 @@ from duologue.engines.scripted import (
     ScriptedVadModel,
     ScriptedWriter,
 )
-from duologue.protocols import Command, Fact, Microphone, ReplyAudio
+from duologue.protocols import Command, Fact, Failure, Heard, Microphone, ReplyAudio, StateChanged
 from duologue.session import Session
 from duologue.trace import Row
 
 F = TypeVar("F")
+
+TIMINGS = Config(
+    speech=SpeechSettings(start_probability=0.5, stop_probability=0.35, start_s=0.064, stop_s=0.096, lead_in_s=0.3),
+    patience=Patience(
+        complete_s=0.25,
+        incomplete_s=1.5,
+        barge_in_s=0.8,
+        barge_in_words=2,
+        resume_s=0.45,
+        backchannel_s=0.8,
+        reopen_s=1.5,
+        reopen_heard_s=0.8,
+        longest_turn_s=60.0,
+        drafts=4,
+    ),
+    pacing=Pacing(lead_s=0.8, block_s=0.06, draft_s=4.0, ahead_s=12.0),
+    cutting=Cutting(shortest=8, hungry_s=1.0, starving_s=0.35, starving_words=4, longest=240),
+)
+"""Written down here, so that the defaults can be tuned without a new set of dialogues."""
 
 
 def lineup(**engines: Any) -> Lineup:
@@ -99,7 +122,7 @@ async def converse(
     began = clock.now()
     session = Session(
         "test",
-        config or Config(),
+        config or TIMINGS,
         engines or lineup(),
         lambda fact: seen.facts.append((round(clock.now() - began, 4), fact)),
         output_rate=output_rate,
@@ -130,3 +153,19 @@ def play(spans: Sequence[tuple[float, float]], seconds: float, **more: Any) -> D
 
 def sound_of(dialogue: Dialogue, turn: int) -> bytes:
     return b"".join(audio.pcm for audio in dialogue.of(ReplyAudio) if audio.turn == turn)
+
+
+def says(*texts: str, **settings: Any) -> ScriptedRecognizer:
+    return ScriptedRecognizer(texts=texts, **settings)
+
+
+def decided_at(dialogue: Dialogue) -> list[float]:
+    return [t for t, fact in dialogue.facts if isinstance(fact, Heard) and fact.final]
+
+
+def states(dialogue: Dialogue) -> list[str]:
+    return [fact.state for fact in dialogue.of(StateChanged)]
+
+
+def failures(dialogue: Dialogue) -> list[tuple[str, int | None]]:
+    return [(failure.code, failure.turn) for failure in dialogue.of(Failure)]

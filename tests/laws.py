@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dialogue import Dialogue
 
@@ -17,6 +19,8 @@ from duologue.protocols import (
     ReplyWord,
     Resumed,
 )
+
+DIALOGUES = Path(__file__).parent / "dialogues"
 
 REPLY = (ReplyWord, ReplyAudio, Ducked, Resumed, Interrupted, ReplyDone)
 
@@ -101,3 +105,16 @@ def check(dialogue: Dialogue) -> None:
             observer.see(fact)
     assert len(observer.open) <= 1, "two replies at once"
     assert dialogue.history == observer.history, "the history is not what was said and heard"
+
+
+def golden(name: str, dialogue: Dialogue) -> Dialogue:
+    """Checks the laws, and compares with the dialogue that was kept, to the letter.
+
+    WRITE_DIALOGUES=1 keeps this one instead.
+    """
+    check(dialogue)
+    path, text = DIALOGUES / f"{name}.txt", "\n".join(dialogue.steps()) + "\n"
+    if os.environ.get("WRITE_DIALOGUES"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+    return dialogue

@@ -34,6 +34,14 @@ class Kept:
     items: list[Any] = field(default_factory=list)
     limit_s: float = 99.0
     began_at: float | None = None
+    ended: int = 0
+    speaker: str = ""
+
+    def end_text(self) -> None:
+        self.ended += 1
+
+    def spoken_by(self, speaker: str) -> None:
+        self.speaker = speaker
 
     def give(self, item: Text | Sound | ToolCall) -> None:
         if isinstance(item, Sound) and self.began_at is None:
@@ -56,15 +64,7 @@ class Kept:
 
 
 def answer(kept: Kept, voices: Sequence[Speaker], timeout_s: float = 5.0, style: Style | None = None) -> Answer:
-    return Answer(
-        voices,
-        style or Style(),
-        kept.give,
-        kept.in_hand_s,
-        cutting=Cutting(),
-        may_speak=kept.may_speak,
-        engine_timeout_s=timeout_s,
-    )
+    return Answer(voices, style or Style(), kept, cutting=Cutting(), engine_timeout_s=timeout_s)
 
 
 @dataclass
@@ -107,7 +107,7 @@ def test_all_text_and_all_words_come_and_the_voice_is_named() -> None:
         kept, voice = Kept(), Listing()
         made = answer(kept, [voice])
         await made.run(tokens(REPLY))
-        assert (kept.text(), kept.spoken(), made.speaker) == (REPLY, REPLY, "listing")
+        assert (kept.text(), kept.spoken(), kept.speaker) == (REPLY, REPLY, "listing")
         assert "".join(piece for _, piece in voice.pieces) == REPLY
         assert voice.closed == 1
 
@@ -154,7 +154,7 @@ def test_the_next_voice_says_what_is_unsaid(fails_at: int) -> None:
         made = answer(kept, [first, second])
         await made.run(tokens(REPLY, 0.0))
         assert kept.spoken() == REPLY
-        assert made.speaker == "second"
+        assert kept.speaker == "second"
         assert made.passed_over == [("first", "first: broke")]
 
     virtual.run(main())

@@ -18,7 +18,7 @@ from duologue import config, models
 from duologue.app import App
 from duologue.config import Config, load, override
 from duologue.core.clauses import Clauses
-from duologue.core.events import Event, Overheard, ReplyAudible, SpeechStarted, SpeechStopped, Transcribed, Turn
+from duologue.core.events import Event, Overheard, ReplyAudible, SpeechStarted, SpeechStopped, Transcribed, Turn, Typed
 from duologue.core.playout import Playout
 from duologue.core.speech import SpeechDetector
 from duologue.core.turns import Turns
@@ -114,7 +114,8 @@ def speech_edges(settings: Config) -> Any:
 
 def turn_taking(settings: Config) -> Any:
     """When the machine wants to be woken, and what it does, in a talk that touches every patience."""
-    turns, seen = Turns(settings.patience), []
+    turns = Turns(settings.patience)
+    seen: list[Any] = [settings.patience.pause_s(share) for share in (0.0, 1.0)]
     for index, pause_s in enumerate((0.2, 0.3)):
         at = 10.0 * index
         seen.append((turns.handle(SpeechStarted(0, 0.0), at), turns.wake_at))
@@ -126,7 +127,6 @@ def turn_taking(settings: Config) -> Any:
                 seen.append((turns.handle(SpeechStarted(0, 0.0), at + take + 0.5 + pause_s), turns.wake_at))
         assert turns.wake_at is not None
         seen.append((turns.wake(turns.wake_at), turns.wake_at))
-    seen += [settings.patience.pause_s(share) for share in (0.0, 1.0)]  # type: ignore[list-item]
     return seen
 
 
@@ -160,6 +160,16 @@ def overheard(settings: Config) -> Any:
     turns.wake(9.0)
     turns.handle(SpeechStarted(0, 0.0), 9.5)
     return turns.handle(Overheard(Turn(2, 0), "Berlin please", 1.0), 9.6)
+
+
+def listened(settings: Config) -> Any:
+    """When the reply goes on after a listener's word."""
+    turns = Turns(settings.patience)
+    turns.handle(Typed("hello"), 1.0)
+    turns.handle(SpeechStarted(0, 0.0), 2.0)
+    turns.handle(SpeechStopped(0.0), 2.3)
+    turns.handle(Transcribed(Turn(2, 0), "mm-hm", 1.0), 2.35)
+    return turns.wake_at
 
 
 def sent(settings: Config) -> Any:
@@ -307,13 +317,14 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "speech.start_probability": (0.4, speech_edges),
     "speech.stop_probability": (0.2, speech_edges),
     "speech.start_s": (0.128, speech_edges),
-    "speech.stop_s": (0.064, speech_edges),
+    "speech.stop_s": (0.16, speech_edges),
     "speech.lead_in_s": (0.1, speech_edges),
     "patience.complete_s": (0.5, turn_taking),
     "patience.incomplete_s": (2.5, turn_taking),
     "patience.barge_in_s": (1.2, talked_over),
     "patience.barge_in_words": (3, overheard),
     "patience.backchannel_s": (1.2, talked_over),
+    "patience.resume_s": (0.2, listened),
     "patience.reopen_s": (0.5, talked_over),
     "patience.reopen_heard_s": (2.0, talked_over),
     "patience.longest_turn_s": (30.0, turn_taking),

@@ -9,11 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import virtual
-from dialogue import microphone
+from dialogue import TIMINGS, microphone
 
 from duologue.audio import Frame, resample
 from duologue.core.events import SpeechStarted, SpeechStopped
-from duologue.core.speech import SpeechSettings
 from duologue.engines import Vad
 from duologue.engines.scripted import ScriptedVadModel
 from duologue.intake import MICROPHONE_GONE_S, TAPE_S, Edge, Intake
@@ -23,7 +22,7 @@ class Heard:
     def __init__(self, rate: int = 16_000) -> None:
         self.log: list[tuple[str, int]] = []
         self.edges: list[Edge] = []
-        self.intake = Intake(rate, cast(Vad, ScriptedVadModel().open()), SpeechSettings(), self._frame, self._edge)
+        self.intake = Intake(rate, cast(Vad, ScriptedVadModel().open()), TIMINGS.speech, self._frame, self._edge)
 
     def _frame(self, frame: Frame) -> None:
         self.log.append(("frame", frame.at))

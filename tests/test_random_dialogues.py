@@ -6,17 +6,16 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import laws
 import numpy as np
 import pytest
 import virtual
-from dialogue import Dialogue, converse, lineup
+from dialogue import TIMINGS, Dialogue, converse, lineup
 
 from duologue.audio import Audio, Frame
-from duologue.config import Config
 from duologue.core.playout import Pacing
 from duologue.engines import About, Pause, Prompt, Sound, Style, Text, Transcript, Word
 from duologue.engines.scripted import ABOUT, WORDLESS, WORDS
@@ -39,7 +38,7 @@ from duologue.protocols import (
 )
 
 SECONDS = 30.0
-CONFIG = Config(pacing=Pacing(block_s=0.24))  # a quarter of the messages, for the sake of speed
+CONFIG = replace(TIMINGS, pacing=Pacing(block_s=0.24))  # a quarter of the messages, for the sake of speed
 TEXTS = (
     "",
     "mm-hm",

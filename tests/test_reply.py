@@ -79,7 +79,7 @@ def test_words_say_when_they_were_made_and_the_last_one_is_empty() -> None:
         wire.reply.give(Text("One "))
         await asyncio.sleep(0.05)
         wire.reply.give(Text("two"))
-        wire.reply.complete()
+        wire.reply.end_text()
         made = [(word.text, word.final, word.first_token_latency_ms, word.processing_time_ms) for word in wire.words()]
         assert made == [("One ", False, 100.0, 150.0), ("two", False, 100.0, 150.0), ("", True, 100.0, 150.0)]
         assert wire.reply.written == "One two"

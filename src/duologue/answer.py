@@ -7,10 +7,10 @@ turns, drafts or clients; whoever calls `answer` may cancel it at any await.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 from duologue import clock
 from duologue.core.clauses import Clauses, Cutting
@@ -19,37 +19,48 @@ from duologue.errors import EngineError
 
 T = TypeVar("T")
 
-Give: TypeAlias = Callable[[Text | Sound | ToolCall], None]
-
 LOOK_AGAIN_S = 0.05
 """How often a voice that waits for more text looks at the sound in hand: as it shrinks, a smaller piece becomes right."""
 
 
+class Taker(Protocol):
+    """Whoever takes an answer, by plain calls (in this program: `reply.Reply`)."""
+
+    def give(self, item: Text | Sound | ToolCall) -> None:
+        """The next piece of text, or of its sound."""
+        ...
+
+    def end_text(self) -> None:
+        """The text is complete, which may be long before its sound is."""
+        ...
+
+    def spoken_by(self, speaker: str) -> None:
+        """The voice from here on."""
+        ...
+
+    def in_hand_s(self) -> float:
+        """Seconds of sound made and not yet heard."""
+        ...
+
+    def may_speak(self) -> bool:
+        """Whether there should be more sound now."""
+        ...
+
+
 class Answer:
-    """One reply in the making. `in_hand_s` says how many seconds of sound are made and not yet heard."""
+    """One reply in the making. `voices` is the chain, best first."""
 
     def __init__(
-        self,
-        voices: Sequence[Speaker],
-        style: Style,
-        give: Give,
-        in_hand_s: Callable[[], float],
-        *,
-        cutting: Cutting,
-        may_speak: Callable[[], bool],
-        engine_timeout_s: float,
+        self, voices: Sequence[Speaker], style: Style, taker: Taker, *, cutting: Cutting, engine_timeout_s: float
     ) -> None:
         self._voices = voices
         self._style = style
-        self._give = give
-        self._in_hand_s = in_hand_s
-        self._may_speak = may_speak
+        self._taker = taker
         self._reading = Watch(engine_timeout_s)
         self._saying = Watch(engine_timeout_s)
         self._clauses = Clauses(cutting)
         self._unsaid = ""  # given to the voice and not yet back as words
         self._more = asyncio.Event()
-        self.speaker = ""
         self.passed_over: list[tuple[str, str]] = []
         """Voices of the chain that failed in this reply, each with its reason."""
 
@@ -64,17 +75,18 @@ class Answer:
 
     async def _write(self, source: AsyncIterator[Text | Sound | ToolCall]) -> None:
         async for item in self._reading.over(source, "the model"):
-            self._give(item)
+            self._taker.give(item)
             if isinstance(item, Text):
                 self._clauses.push(item.text)
                 self._more.set()
         self._clauses.end()
+        self._taker.end_text()
         self._more.set()
 
     async def _speak(self) -> None:
         """Tries each voice of the chain; one that fails hands what is still unsaid to the next."""
         for place, voice in enumerate(self._voices):
-            self.speaker = voice.about.name
+            self._taker.spoken_by(voice.about.name)
             try:
                 await self._say_with(voice)
             except EngineError as error:
@@ -88,7 +100,7 @@ class Answer:
         own = self._style.voice if self._style.voice in voice.about.voices else ""
         style = replace(self._style, voice=own)
         async for sound in self._saying.over(voice.speak(self._pieces(), style), voice.about.name):
-            self._give(sound)
+            self._taker.give(sound)
             self._unsaid = self._unsaid[sum(len(word.text) for word in sound.words) :]
 
     async def _pieces(self) -> AsyncIterator[str]:
@@ -99,7 +111,7 @@ class Answer:
                 self._unsaid += piece
                 self._saying.work()
                 yield piece
-            piece = self._clauses.take(self._in_hand_s()) if self._may_speak() else None
+            piece = self._clauses.take(self._taker.in_hand_s()) if self._taker.may_speak() else None
             if piece is None:
                 if self._clauses.spent:
                     return

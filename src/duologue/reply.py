@@ -31,7 +31,7 @@ class Reply:
         self.text = text
         self.playout = Playout(pacing, rate)
         self.speaker = ""
-        """The voice that said it, once it is known."""
+        """The voice that says it, once it is known; if one failed, the one that took over."""
         self.latency_ms: float | None = None
         """Voice to voice, once it is known."""
         self.released_at: float | None = None
@@ -46,7 +46,7 @@ class Reply:
         self._told_words = 0
         self._first_token_at: float | None = None
         self._written: list[str] = []
-        self._complete = False
+        self._text_ended = False
         self._resampler: Resampler | None = None
         self._source = (0, 0)  # rate in Hz of the sound that comes in, and how many samples of it have come
         self._source_at = 0  # where in the reply they began
@@ -66,15 +66,21 @@ class Reply:
             self._take(item)
         self._changed.set()
 
-    def complete(self) -> None:
-        """The answer has given all it has."""
+    def end_text(self) -> None:
+        """No more words will come: the last one is whole."""
         now = clock.now()
         self._ready += [(word, now) for word in self._words.flush()]
+        self._text_ended = True
+        self._tell_words()
+
+    def spoken_by(self, speaker: str) -> None:
+        self.speaker = speaker
+
+    def complete(self) -> None:
+        """The answer has given all it has."""
         if self._resampler is not None:
             self.playout.push(to_pcm16(self._resampler.flush()))
-        self._complete = True
         self.playout.finish()
-        self._tell_words()
         self._changed.set()
 
     @property
@@ -178,8 +184,8 @@ class Reply:
         ready, self._ready = self._ready, []
         for word, made_at in ready:
             self._tell_word(word, made_at, final=False)
-        if self._complete:
-            self._complete = False
+        if self._text_ended:
+            self._text_ended = False
             self._tell_word("", clock.now(), final=True)
 
     def _tell_word(self, word: str, made_at: float, *, final: bool) -> None:

@@ -335,17 +335,9 @@ class Session:
         self._reply.release()
 
     async def _answer(self, reply: Reply, messages: list[Message]) -> None:
-        answer = Answer(
-            self._voices(),
-            self._style(),
-            reply.give,
-            reply.in_hand_s,
-            cutting=self._config.cutting,
-            may_speak=reply.may_speak,
-            engine_timeout_s=self._config.limits.engine_s,
-        )
+        limit_s = self._config.limits.engine_s
+        answer = Answer(self._voices(), self._style(), reply, cutting=self._config.cutting, engine_timeout_s=limit_s)
         await answer.run(self._lineup.writer.write(Prompt(self.name, messages)))
-        reply.speaker = answer.speaker
         reply.complete()
 
     async def _play(self, reply: Reply) -> None:

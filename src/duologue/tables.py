@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Hashable, Iterator
 from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -105,6 +106,7 @@ def _age(seconds: float) -> float:
     return min(seconds, 2.0) // 1.0
 
 
+@cache
 def turns() -> str:
     """The transition table as Markdown; rows that differ in nothing but the phase are one."""
     outcomes = observed()

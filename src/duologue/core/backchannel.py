@@ -16,6 +16,9 @@ sí ajá vale claro ya हाँ हां हम्म अच्छा ठी�
 BACKCHANNELS = frozenset(_LISTENERS_WORDS.split())
 """Words that say "go on" when they stand alone, in the languages of the table."""
 
+HUMMED = frozenset("mhu-")
+"""A word of nothing but these letters is a hum, however it was written ("m", "hum", "mmhm")."""
+
 LONGEST_WORDS = 3
 DOUBTFUL_CONFIDENCE = 0.58
 """Below this a transcript of at most `LONGEST_WORDS` words is taken for a hum. Moonshine gives recorded hums 0.49 to 0.59 and
@@ -27,4 +30,4 @@ def is_backchannel(text: str, confidence: float) -> bool:
     words = bare_words(text)
     if len(words) > LONGEST_WORDS:
         return False
-    return confidence < DOUBTFUL_CONFIDENCE or all(word in BACKCHANNELS for word in words)
+    return confidence < DOUBTFUL_CONFIDENCE or all(word in BACKCHANNELS or set(word) <= HUMMED for word in words)

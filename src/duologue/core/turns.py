@@ -58,9 +58,12 @@ class Patience:
     """How long silence or speech lasts before it means something; pauses count from the last voiced sample."""
 
     complete_s: float = 0.25  # pause that ends a turn which surely sounds complete
-    incomplete_s: float = 1.5  # pause that ends a turn which surely does not
-    barge_in_s: float = 0.8  # speech over the reply that takes the floor with no word understood: longer than "mm-hm"
+    incomplete_s: float = 1.0  # pause that ends a turn which surely does not
+    barge_in_s: float = 1.1  # speech over the reply that takes the floor with no word understood: longer than "mm-hm"
     barge_in_words: int = 2  # understood words that take the floor before that
+    resume_s: float = (
+        0.45  # silence after a listener's word before the reply goes on: more may follow ("Mm. No, wait!")
+    )
     backchannel_s: float = 0.8  # how long to wait for the words of speech over the reply that has ended
     reopen_s: float = 1.5  # speech this soon after the turn was closed belongs to it, if little of the reply was heard
     reopen_heard_s: float = 0.8  # "little": less than this
@@ -164,10 +167,7 @@ class Turns:
         drafted, self._text = self._text == event.text, event.text
         if self._due:
             return self._commit(now)
-        if drafted or self._drafts >= self.patience.drafts:
-            return []
-        self._drafts += 1
-        return [Draft(self.hearing, event.text)]
+        return [] if drafted else self._draft()
 
     @on(SpeechStarted, Phase.PAUSED)
     def _go_on(self, event: SpeechStarted, now: float) -> list[Todo]:
@@ -252,10 +252,11 @@ class Turns:
 
     @on(Transcribed, Phase.OVERLAP)
     def _overlap_understood(self, event: Transcribed, now: float) -> list[Todo]:
-        """Nothing or "mm-hm": the reply goes on where it was held. Words: the floor is the user's."""
-        if is_backchannel(event.text, event.confidence):
-            return self._resume()
-        return self._take_floor(now, event.text)
+        """Nothing or "mm-hm": the reply will go on, after a moment more of silence. Words: the floor is the user's."""
+        if not is_backchannel(event.text, event.confidence):
+            return self._take_floor(now, event.text)
+        self.wake_at = self._silent_at + self.patience.resume_s
+        return self._resume() if self.wake_at <= now else []
 
     @on(Deadline, Phase.OVERLAP)
     def _overlap_lasts(self, event: None, now: float) -> list[Todo]:
@@ -317,6 +318,12 @@ class Turns:
         self._text, self._due, self._drafts, self._began_at = "", False, 0, began_at
         return self.hearing
 
+    def _draft(self) -> list[Todo]:
+        if self._drafts >= self.patience.drafts:
+            return []
+        self._drafts += 1
+        return [Draft(self.hearing, self._text)]
+
     def _commit(self, now: float) -> list[Todo]:
         self.replying = self.hearing
         self._committed_at, self._audible_at = now, None
@@ -362,8 +369,8 @@ class Turns:
         self._to(Phase.PAUSED, self._silent_at + self.patience.incomplete_s)
         if not text:
             return [Transcribe(self.hearing), Score(self.hearing)]
-        self._text, self._drafts = text, 1
-        return [Score(self.hearing), Draft(self.hearing, text)]
+        self._text = text
+        return [Score(self.hearing), *self._draft()]
 
     def _rest(self) -> None:
         self.replying = None

@@ -239,7 +239,9 @@ def _sampling(settings: Settings) -> dict[str, Any]:
         "top_p": settings.top_p,
         "dry_multiplier": settings.dry_multiplier,
         "dry_allowed_length": 3,  # tokens that may be repeated freely: names, and the words of the question
-        "dry_sequence_breakers": ["\n"],  # a search of the vocabulary each: the usual four cost 50 ms before the first token
+        "dry_sequence_breakers": [
+            "\n"
+        ],  # a search of the vocabulary each: the usual four cost 50 ms before the first token
         "seed": settings.seed,
         "stop": STOP,
         "logit_bias": [[token, False] for token in UNSPEAKABLE],

@@ -38,6 +38,13 @@ LEAD_S = 0.01
 """Silence kept before a reply's first audible sample, so that an onset is not cut; Piper gives up to 80 ms, which a listener
 would count as waiting."""
 
+ENDINGS = ".,;:!?"
+"""Phonemes after which the silence at the end of a pass belongs to the sentence. After any other the text goes on in the next
+piece, and 0.1 to 0.2 s of silence would be heard as a stumble between two words."""
+
+TAIL_S = 0.03
+"""Kept of that silence: the last sound's decay."""
+
 SEED = 1
 """Of the voice's noise. Any number does."""
 
@@ -176,6 +183,8 @@ class PiperSpeaker:
         at = 0
         if first:
             at, windows = without_lead(windows, round(LEAD_S * self.about.sample_rate))
+        if breath.phonemes[-1] not in ENDINGS:
+            windows = without_tail(windows, round(TAIL_S * self.about.sample_rate))
         yield from self._sounds(windows, words, at, int(ends[-1]))
 
     def _sounds(self, windows: Iterator[Audio], words: list[Word], at: int, total: int) -> Iterator[Sound]:
@@ -263,6 +272,20 @@ def without_lead(windows: Iterator[Audio], keep: int) -> tuple[int, Iterator[Aud
             return cut + start, _chain(samples[start:], windows)
         cut += len(samples)
     return cut, iter(())
+
+
+def without_tail(windows: Iterator[Audio], keep: int) -> Iterator[Audio]:
+    """The windows without the silence at their end, but for `keep` samples of it. Silence within is passed on, a window late."""
+    quiet: Audio = np.zeros(0, np.float32)
+    for samples in windows:
+        sound = np.concatenate([quiet, samples])
+        loud = np.flatnonzero(np.abs(sound) > AUDIBLE)
+        end = int(loud[-1]) + 1 if len(loud) else 0
+        if end:
+            yield sound[:end]
+        quiet = sound[end:]
+    if len(quiet[:keep]):
+        yield quiet[:keep]
 
 
 def _chain(first: Audio, rest: Iterator[Audio]) -> Iterator[Audio]:

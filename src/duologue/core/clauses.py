@@ -21,7 +21,7 @@ class Cutting:
     shortest: int = 8  # a piece under about two words has no melody of its own
     hungry_s: float = 1.0  # with less sound in hand than this, any clause will do
     starving_s: float = 0.35  # with less than this, a cut between two words is better than silence
-    starving_words: int = 4  # but not before so many words: they cover the next piece's making
+    starving_words: int = 3  # but not before so many words: they cover the next piece's making
     longest: int = 240  # about 15 s of speech: prosody gains nothing beyond, an interruption would waste it
 
 

@@ -17,7 +17,7 @@ class SpeechSettings:
     start_probability: float = 0.5  # Silero's own recommended threshold
     stop_probability: float = 0.35  # below start: a voice that wavers is not a pause (Silero's usual gap of 0.15)
     start_s: float = 0.064  # two frames: one alone is a click as often as a voice
-    stop_s: float = 0.064  # two frames; a false stop costs only a thrown-away draft, so be quick
+    stop_s: float = 0.032  # one frame: Silero smooths already (24 inner stops in 22 turns, 21 with three frames)
     lead_in_s: float = 0.3  # kept from before the first voiced frame: soft onsets ("f", "h") fall under the threshold
 
 

@@ -11,11 +11,12 @@ import pytest
 import virtual
 
 from duologue import clock
-from duologue.answer import Answer, Watch
+from duologue.answer import Answer
 from duologue.core.clauses import Cutting
 from duologue.engines import Sound, Speaker, Style, Text, ToolCall
 from duologue.engines.scripted import WORDS, ScriptedSpeaker
 from duologue.errors import EngineError
+from duologue.watch import Watch
 
 REPLY = "Berlin is the capital of Germany. It has many lakes, and people swim in them. That is all I know."
 

@@ -163,6 +163,21 @@ def test_the_next_voice_speaks_where_the_first_cannot_begin() -> None:
     assert spoken(lineup(speakers=(Fragile(), other)))[-1].speaker == "other"
 
 
+def test_the_next_voice_is_not_asked_for_the_first_ones_name() -> None:
+    asked: list[str] = []
+
+    class Strict(ScriptedSpeaker):
+        async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+            asked.append(style.voice)
+            async for sound in super().speak(text, style):
+                yield sound
+
+    first = Fragile()
+    first.about = replace(first.about, voices=frozenset({"joe"}))
+    spoken(lineup(speakers=(first, Strict())), style=Style(voice="joe"))
+    assert asked == [""]
+
+
 def test_a_voice_that_breaks_off_is_not_followed_by_another() -> None:
     with pytest.raises(EngineError):
         spoken(lineup(speakers=(Fragile(fails_at=1), ScriptedSpeaker())))

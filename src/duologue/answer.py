@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
-from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from duologue import clock
 from duologue.core.clauses import Clauses, Cutting
 from duologue.engines import Sound, Speaker, Style, Text, ToolCall
 from duologue.errors import EngineError
-
-T = TypeVar("T")
+from duologue.watch import Watch
 
 LOOK_AGAIN_S = 0.05
 """How often a voice that waits for more text looks at the sound in hand: as it shrinks, a smaller piece becomes right."""
@@ -97,8 +93,7 @@ class Answer:
                 return
 
     async def _say_with(self, voice: Speaker) -> None:
-        own = self._style.voice if self._style.voice in voice.about.voices else ""
-        style = replace(self._style, voice=own)
+        style = self._style.of(voice.about)
         async for sound in self._saying.over(voice.speak(self._pieces(), style), voice.about.name):
             self._taker.give(sound)
             self._unsaid = self._unsaid[sum(len(word.text) for word in sound.words) :]
@@ -125,37 +120,3 @@ class Answer:
                 await self._more.wait()
         except TimeoutError:
             return
-
-
-class Watch:
-    """Waits for an engine, but not for ever: one that works and gives nothing for `timeout_s` has failed.
-
-    While the engine itself waits for us (`rest`), no time counts; `work` starts it again.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._current: asyncio.Timeout | None = None
-
-    async def over(self, stream: AsyncIterator[T], name: str) -> AsyncIterator[T]:
-        """The stream's items; the stream is closed for certain. Raises `EngineError` (engine_timeout)."""
-        async with aclosing(stream):  # type: ignore[type-var]
-            while True:
-                try:
-                    async with asyncio.timeout(self._timeout_s) as self._current:
-                        item = await anext(stream)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    raise EngineError(name, f"gave nothing for {self._timeout_s:g} s", code="engine_timeout") from None
-                finally:
-                    self._current = None
-                yield item
-
-    def rest(self) -> None:
-        if self._current is not None:
-            self._current.reschedule(None)
-
-    def work(self) -> None:
-        if self._current is not None:
-            self._current.reschedule(clock.now() + self._timeout_s)

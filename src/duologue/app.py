@@ -63,14 +63,15 @@ class App:
         voices = self.lineup.voices(style.language, style.voice)
         if not voices:
             raise ClientError("language_not_spoken", f"no voice here speaks {style.language!r}")
-        for place, voice in enumerate(voices):
+        begun = False  # then no other voice may take over
+        for voice in voices:
             try:
-                async with aclosing(_spoken(voice, text, style, rate)) as facts:
+                async with aclosing(_spoken(voice, text, style.of(voice.about), rate)) as facts:
                     async for fact in facts:
-                        place = len(voices)  # it has begun: no other voice may take over
+                        begun = True
                         yield fact
             except EngineError as error:
-                if place >= len(voices) - 1:
+                if begun or voice is voices[-1]:
                     raise
                 log.warning("%s cannot say it, the next voice does: %s", voice.about.name, error)
             else:

@@ -13,11 +13,11 @@ from contextlib import aclosing
 
 import numpy as np
 
-from duologue.answer import Watch
 from duologue.audio import FRAME_S, Audio, Frame
 from duologue.core.events import Turn
 from duologue.engines import Pause, Recognizer, Transcript
 from duologue.errors import EngineError
+from duologue.watch import Watch
 
 WAITING_S = 30.0
 """Sound that may wait for a recogniser; one that is further behind has failed, and the turn with it."""

@@ -82,7 +82,7 @@ class Playout:
     # ── Sound goes out ────────────────────────────────────────────────────────────────────────────────────────────
 
     def due(self, now: float) -> list[Block]:
-        """What may be sent now. Nothing while held; a short last block only once the reply is finished."""
+        """What may be sent now. Nothing while held. What there is leaves at once, also as a short block."""
         self._follow(now)
         blocks = []
         while not self.held and self._waiting and self.sent - self._position < self._samples(self._pacing.lead_s):

@@ -10,7 +10,7 @@ A failing engine raises `EngineError`; anything else that escapes is a bug in th
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -99,6 +99,10 @@ class Style:
     emotion: str = "neutral"
     intensity: float = 1.0
     speed: float = 1.0
+
+    def of(self, about: About) -> Style:
+        """The same, as this speaker can be asked for it: the name of another's voice means its default one."""
+        return self if self.voice in about.voices else replace(self, voice="")
 
 
 @dataclass(frozen=True, slots=True)

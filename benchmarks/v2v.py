@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.cuts import Cut, cut
 from benchmarks.figures import Figure
 from benchmarks.recordings import Recording
 from benchmarks.wer import wer
@@ -20,7 +21,6 @@ from duologue.talk import as_text
 
 PAUSE_S = 0.3
 """Between the reply and the next question; see `duologue.talk`."""
-
 
 BREATH_S = 0.1
 """Right after a last word there is breath, and energy cannot tell it from voice."""
@@ -35,13 +35,21 @@ class Measured:
     read_back: str = ""
 
     @property
-    def cut_off(self) -> bool:
-        """Something was decided, or heard, before the user's last voiced sample; also where the session made up for it."""
+    def cut(self) -> Cut | None:
+        """Where the user was cut off, the worst of it: something was decided, or heard, before the last voiced sample; also
+        where the session made up for it."""
         ended_at = self.voice_ended_at - BREATH_S
-        return any(
-            min(reply.decided_at, reply.playback.audible_at or reply.decided_at) < ended_at
-            for reply in [*self.exchange.replies, *self.exchange.withdrawn]
-        )
+        heard = [self._heard_by(reply) for reply in self._replies() if _began_at(reply) < ended_at]
+        cuts = {cut(self.recording.said, words) for words in heard}
+        return next((each for each in Cut if each in cuts), None)
+
+    def _heard_by(self, reply: Reply) -> str:
+        """All words that were taken for the user's when this reply was decided."""
+        before = [each.user for each in self.exchange.replies if each.decided_at < reply.decided_at]
+        return " ".join([*before, reply.user])
+
+    def _replies(self) -> list[Reply]:
+        return [*self.exchange.replies, *self.exchange.withdrawn]
 
     def ms(self, at: float | None) -> float | None:
         return None if at is None else (at - self.voice_ended_at) * 1000
@@ -67,7 +75,7 @@ async def _conversation(app: App, recordings: Sequence[Recording], listen_s: flo
             voice_ended_at = caller.position_at + recording.ends_s
             exchange = await caller.say(recording.samples, listen_s)
             measured.append(Measured(recording, exchange, voice_ended_at))
-            cut_off = " [cut off]" if measured[-1].cut_off else ""
+            cut_off = f" [{where.value}]" if (where := measured[-1].cut) else ""
             print(f"{recording.name}{cut_off}: {recording.said}\n{as_text(exchange)}", file=sys.stderr, flush=True)
     return measured
 
@@ -92,8 +100,10 @@ def _latency(measured: Sequence[Measured], replies: Sequence[Reply]) -> Iterator
 
 
 def _heard(measured: Sequence[Measured]) -> Iterator[Figure]:
-    cut_off = [float(each.cut_off) for each in measured]
-    yield Figure("users cut off", "share", cut_off, _mean(cut_off), {"overall": 0.05})
+    cuts = {where: [float(each.cut is where) for each in measured] for where in Cut}
+    for where, cut_off in cuts.items():
+        limits = {"overall": 0.05} if where is Cut.MID_SENTENCE else {}
+        yield Figure(where.value, "share", cut_off, _mean(cut_off), limits, needs=20)
     pairs = [(each.recording.said, each.exchange.user) for each in measured]
     yield Figure("transcript WER", "ratio", [wer([pair]) for pair in pairs], wer(pairs), {"overall": 0.15})
 
@@ -106,6 +116,10 @@ def _spoken(measured: Sequence[Measured], replies: Sequence[Reply]) -> Iterator[
     gaps = [float(reply.playback.gaps) for reply in replies]
     yield Figure("gaps in a reply", "count", gaps, sum(gaps), {"overall": 0.0})
     yield Figure("reply heard", "s", [reply.playback.seconds for reply in replies])
+
+
+def _began_at(reply: Reply) -> float:
+    return min(reply.decided_at, reply.playback.audible_at or reply.decided_at)
 
 
 async def _read_back(recognizer: Recognizer, reply: Reply | None) -> str:

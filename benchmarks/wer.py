@@ -35,12 +35,20 @@ def normalise(text: str) -> list[str]:
 
 def distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     """Levenshtein's, on words: the least number of words to replace, add or drop."""
+    return distances(reference, hypothesis)[-1]
+
+
+def distances(reference: Sequence[str], hypothesis: Sequence[str], replaced: int = 1) -> list[int]:
+    """From each beginning of `reference`, the empty one first, to the whole `hypothesis`; replacing costs `replaced`."""
     row = list(range(len(hypothesis) + 1))
+    found = [row[-1]]
     for i, said in enumerate(reference, 1):
         corner, row[0] = row[0], i
         for j, heard in enumerate(hypothesis, 1):
-            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (said != heard))
-    return row[-1]
+            same = corner + replaced * (said != heard)
+            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, same)
+        found.append(row[-1])
+    return found
 
 
 def _spell(word: str) -> list[str]:

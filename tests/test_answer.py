@@ -13,7 +13,7 @@ import virtual
 from duologue import clock
 from duologue.answer import Answer
 from duologue.core.clauses import Cutting
-from duologue.engines import Sound, Speaker, Style, Text, ToolCall
+from duologue.engines import Piece, Sound, Speaker, Style, Text, ToolCall
 from duologue.engines.scripted import WORDS, ScriptedSpeaker
 from duologue.errors import EngineError
 from duologue.watch import Watch
@@ -21,7 +21,7 @@ from duologue.watch import Watch
 REPLY = "Berlin is the capital of Germany. It has many lakes, and people swim in them. That is all I know."
 
 
-async def tokens(text: str, delay_s: float = 0.01) -> AsyncIterator[Text | Sound | ToolCall]:
+async def tokens(text: str, delay_s: float = 0.01) -> AsyncIterator[Piece | Sound]:
     for token in WORDS.findall(text):
         await asyncio.sleep(delay_s)
         yield Text(token)
@@ -37,14 +37,15 @@ class Kept:
     began_at: float | None = None
     ended: int = 0
     speaker: str = ""
+    passed_over: list[tuple[str, str]] = field(default_factory=list)
 
     def end_text(self) -> None:
         self.ended += 1
 
-    def spoken_by(self, speaker: str) -> None:
-        self.speaker = speaker
+    def spoken_by(self, speaker: str, language: str, passed_over: Sequence[tuple[str, str]]) -> None:
+        self.speaker, self.passed_over = speaker, list(passed_over)
 
-    def give(self, item: Text | Sound | ToolCall) -> None:
+    def give(self, item: Piece | Sound) -> None:
         if isinstance(item, Sound) and self.began_at is None:
             self.began_at = clock.now()
         self.items.append(item)
@@ -156,7 +157,7 @@ def test_the_next_voice_says_what_is_unsaid(fails_at: int) -> None:
         await made.run(tokens(REPLY, 0.0))
         assert kept.spoken() == REPLY
         assert kept.speaker == "second"
-        assert made.passed_over == [("first", "first: broke")]
+        assert kept.passed_over == [("first", "first: broke")]
 
     virtual.run(main())
 
@@ -183,7 +184,7 @@ def test_a_voice_that_hangs_is_passed_over_like_one_that_fails() -> None:
 def test_a_source_that_hangs_has_a_limit_and_is_closed() -> None:
     closed = []
 
-    async def stuck() -> AsyncIterator[Text | Sound | ToolCall]:
+    async def stuck() -> AsyncIterator[Piece | Sound]:
         try:
             yield Text("Well, ")
             await asyncio.Event().wait()
@@ -235,7 +236,7 @@ def test_a_voice_is_asked_by_name_only_if_it_has_that_name() -> None:
 
 
 def test_tool_calls_are_handed_on() -> None:
-    async def source() -> AsyncIterator[Text | Sound | ToolCall]:
+    async def source() -> AsyncIterator[Piece | Sound]:
         yield ToolCall("1", "weather", "{}")
 
     async def main() -> None:

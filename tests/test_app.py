@@ -11,17 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import virtual
 from dialogue import lineup
 
+from duologue import clock
 from duologue.app import App, Occupied
 from duologue.config import Config, Limits, Server
+from duologue.core.playout import Pacing
 from duologue.engines import Sound, Style
 from duologue.engines.lineup import Lineup
-from duologue.engines.scripted import ScriptedSpeaker
+from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
 from duologue.errors import ClientError, EngineError
-from duologue.protocols import Fact, Ready, ReplyAudio, ReplyDone, Type
+from duologue.protocols import Fact, Failure, Ready, ReplyAudio, ReplyDone, Type, Voice
+from duologue.sound_files import Recording
 
 
 def app(config: Config | None = None, engines: Lineup | None = None) -> App:
@@ -65,6 +69,89 @@ def test_sessions_are_refused_beyond_the_limit_and_a_place_is_given_back() -> No
         assert open_now(server) == 0
 
     virtual.run(main())
+
+
+def test_a_place_that_was_never_used_is_given_back_once() -> None:
+    async def main() -> None:
+        server = app()
+        session = server.open_session(lambda fact: None)
+        session.close()
+        session.close()
+        assert open_now(server) == 0
+
+    virtual.run(main())
+
+
+def test_a_session_lasts_as_long_as_one_may_and_says_why_it_ends() -> None:
+    async def main() -> None:
+        server, facts = app(Config(limits=Limits(session_s=90.0))), list[Fact]()
+        session = server.open_session(facts.append)
+        running = asyncio.create_task(session.run())
+        for _ in range(8):  # busy all the time
+            await asyncio.sleep(10.0)
+            session.command(Type("hello"))
+        await running
+        assert clock.now() == 90.0
+        assert facts[-1] == Failure("session_expired", "Your session hit the maximum duration of 1.5 minutes.")
+        assert open_now(server) == 0
+
+    virtual.run(main())
+
+
+def test_a_timeout_of_the_sessions_own_is_not_the_end_of_its_time() -> None:
+    async def main() -> None:
+        session = app().open_session(lambda fact: None)
+
+        async def breaks() -> None:
+            raise TimeoutError("of an engine")
+
+        session.session.run = breaks  # type: ignore[method-assign]
+        with pytest.raises(TimeoutError, match="of an engine"):
+            await session.run()
+
+    virtual.run(main())
+
+
+def test_who_comes_in_is_told_which_voices_there_are() -> None:
+    named, unnamed = ScriptedSpeaker(), ScriptedSpeaker()
+    named.about = replace(named.about, name="piper", voices=frozenset({"joe", "amy"}), languages=frozenset({"en"}))
+    unnamed.about = replace(unnamed.about, name="espeak", languages=frozenset({"hi", "en"}), emotion="label")
+    facts: list[Fact] = []
+
+    async def main() -> None:
+        await used(app(engines=lineup(speakers=(named, unnamed))).open_session(facts.append))
+
+    virtual.run(main())
+    assert isinstance(facts[0], Ready)
+    assert facts[0].voices == (
+        Voice("amy", ("en",), "piper", "none"),
+        Voice("joe", ("en",), "piper", "none"),
+        Voice("", ("en", "hi"), "espeak", "label"),
+    )
+
+
+def test_a_connection_may_have_its_own_pace() -> None:
+    def sent_ahead(**choices: Any) -> float:
+        facts: list[Fact] = []
+
+        async def main() -> None:
+            engines = lineup(
+                writer=ScriptedWriter(replies=("A long answer. " * 9,)), speakers=(ScriptedSpeaker(delay_s=0),)
+            )
+            session = app(engines=engines).open_session(facts.append, **choices)
+            running = asyncio.create_task(session.run())
+            await asyncio.sleep(0)
+            session.command(Type("hello"))
+            while not any(isinstance(fact, ReplyAudio) for fact in facts):  # noqa: ASYNC110 (a session has no event for it)
+                await asyncio.sleep(0.001)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        virtual.run(main())
+        return sum(len(fact.pcm) for fact in facts if isinstance(fact, ReplyAudio)) / 48_000
+
+    assert sent_ahead(pacing=Pacing(lead_s=0.3)) == pytest.approx(0.3, abs=Pacing().block_s)
+    assert sent_ahead() == pytest.approx(Pacing().lead_s, abs=Pacing().block_s)
 
 
 def test_sessions_share_the_engines_and_nothing_else() -> None:
@@ -163,6 +250,24 @@ def test_the_next_voice_speaks_where_the_first_cannot_begin() -> None:
     assert spoken(lineup(speakers=(Fragile(), other)))[-1].speaker == "other"
 
 
+@dataclass
+class Silent(ScriptedSpeaker):
+    """Works, and gives nothing."""
+
+    async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+        await asyncio.Event().wait()
+        yield Sound(np.zeros(0, np.float32), 16_000)
+
+
+def test_a_voice_that_gives_nothing_has_failed() -> None:
+    other = ScriptedSpeaker()
+    other.about = replace(other.about, name="other")
+    assert spoken(lineup(speakers=(Silent(), other)))[-1].speaker == "other"
+    with pytest.raises(EngineError) as failed:
+        spoken(lineup(speakers=(Silent(),)))
+    assert failed.value.code == "engine_timeout"
+
+
 def test_the_next_voice_is_not_asked_for_the_first_ones_name() -> None:
     asked: list[str] = []
 
@@ -201,4 +306,7 @@ def test_a_cold_server_says_nothing() -> None:
 
     with pytest.raises(ClientError) as refused:
         asyncio.run(main())
+    assert refused.value.code == "not_ready"
+    with pytest.raises(ClientError) as refused:
+        App(Config()).transcribe(Recording(16_000, iter(())), "auto")
     assert refused.value.code == "not_ready"

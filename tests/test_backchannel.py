@@ -38,9 +38,21 @@ def test_a_word_with_a_meaning_of_its_own_takes_the_floor(text: str) -> None:
     assert not is_backchannel(text, 1.0)
 
 
-def test_a_short_transcript_its_recogniser_does_not_believe_is_a_hum() -> None:
-    assert is_backchannel("hungry him", 0.3)
-    assert not is_backchannel("hungry him", 0.6)
+@pytest.mark.parametrize(
+    ("text", "confidence", "hum"),
+    [
+        ("Him and him.", 0.7, True),
+        ("Is there more?", 0.75, False),
+        ("Hungry him.", 0.6, True),
+        ("Five five.", 0.65, False),
+        ("Stop.", 0.35, True),
+        ("Stop.", 0.45, False),
+    ],
+)
+def test_the_more_words_a_short_transcript_has_the_surer_its_recogniser_must_be(
+    text: str, confidence: float, hum: bool
+) -> None:
+    assert is_backchannel(text, confidence) is hum
 
 
 def test_a_long_transcript_is_no_hum_however_doubtful() -> None:

@@ -16,10 +16,13 @@ from dialogue import lineup, microphone, voice
 
 from benchmarks import __main__ as bench
 from benchmarks import bargein, recordings, v2v
+from benchmarks.cuts import Cut, cut
 from benchmarks.figures import Figure, table
 from benchmarks.recordings import Recording, voiced_s
+from benchmarks.v2v import Measured
 from duologue.app import App
 from duologue.audio import Audio
+from duologue.caller import Exchange, Reply
 from duologue.config import Config
 from duologue.engines.scripted import ScriptedRecognizer, ScriptedTurnDetector, ScriptedWriter
 from duologue.errors import ConfigError
@@ -119,7 +122,8 @@ def test_every_turn_is_measured_and_both_clocks_agree() -> None:
         assert len(figures[name].values) == 3
     differences = np.subtract(figures["voice to voice"].values, figures["voice to voice, by energy"].values)
     assert np.abs(differences).max() <= 33
-    assert figures["users cut off"].overall == 0
+    for where in Cut:
+        assert figures[where.value].overall == 0
     assert figures["transcript WER"].overall == 0
     assert figures["replies not audible"].overall == 0
     assert figures["gaps in a reply"].overall == 0
@@ -137,16 +141,80 @@ def test_the_read_back_is_the_recognisers_own() -> None:
     assert figures["reply read back, WER"].overall == pytest.approx(1 / 4)
 
 
-@pytest.mark.parametrize("pause_s", [0.7, 2.0])
-def test_a_user_who_is_answered_in_mid_sentence_was_cut_off(pause_s: float) -> None:
+ASKED = "Thanks for both. Is there food at the conference?"
+
+
+def cut_off(pause_s: float, first: str, turn_detector: ScriptedTurnDetector) -> list[str]:
+    """How one turn was cut off in whose pause the recogniser had heard `first`."""
     samples = microphone([(0.0, 1.0), (1.0 + pause_s, 3.0 + pause_s)], 3.0 + pause_s)
+    words = ScriptedRecognizer(texts=lambda stream, seconds: first if seconds < 1.5 else ASKED)
     writer = ScriptedWriter([STORY])
-    figures = measure([recording("Hello there.", samples)], writer=writer, turn_detector=ScriptedTurnDetector(1.0))
-    assert figures["users cut off"].overall == 1
+    figures = measure([recording(ASKED, samples)], writer=writer, recognizer=words, turn_detector=turn_detector)
+    return [where.value for where in Cut if figures[where.value].overall == 1]
+
+
+@pytest.mark.parametrize("pause_s", [0.7, 2.0])
+@pytest.mark.parametrize(
+    ("first", "where"),
+    [
+        ("Thanks for", ["cut off in mid-sentence"]),
+        ("Thanks for both. Is there", ["cut off in mid-sentence"]),
+        ("Thank for both.", ["answered between two sentences"]),
+        (ASKED, ["answered within the last word"]),
+    ],
+)
+def test_where_the_user_was_answered_is_told_by_the_words_heard(pause_s: float, first: str, where: list[str]) -> None:
+    assert cut_off(pause_s, first, ScriptedTurnDetector(1.0)) == where
+
+
+def test_a_pause_in_which_nobody_answers_is_no_cut() -> None:
     patient = ScriptedTurnDetector(lambda audio, text: float(len(audio) > 16_000 * 2.5))
-    assert measure([recording("Hello there.", samples)], turn_detector=patient)["users cut off"].overall == (
-        pause_s > 1.5
-    )
+    assert cut_off(0.7, "Thanks for", patient) == []
+    assert cut_off(2.0, "Thanks for", patient) == ["cut off in mid-sentence"]
+
+
+@pytest.mark.parametrize(("cuts", "ok"), [(0, True), (1, True), (2, False)])
+def test_one_user_of_twenty_may_be_cut_off_in_mid_sentence(cuts: int, ok: bool) -> None:
+    def measured(words: str) -> Measured:
+        reply = Reply(1, words, "en", voice_ended_at=1.0, decided_at=1.2)
+        return Measured(recording(ASKED, voice(0.1)), Exchange(0.0, [reply]), voice_ended_at=3.0)
+
+    spoken = [measured("Thanks for")] * cuts + [measured("Thanks for both.")] * (20 - cuts)
+    figures = named(v2v.figures(spoken))
+    assert figures["cut off in mid-sentence"].ok is ok
+    assert figures["answered between two sentences"].overall == (20 - cuts) / 20
+
+
+def test_a_cut_that_the_session_made_up_for_counts_and_the_worst_one_is_told() -> None:
+    reply = Reply(1, "Thanks for both.", "en", voice_ended_at=1.0, decided_at=1.2)
+    whole = Reply(2, "Is there food at the conference?", "en", voice_ended_at=3.0, decided_at=3.3)
+    withdrawn = Reply(2, "Is there", "en", voice_ended_at=2.0, decided_at=2.2)
+
+    def worst(*taken_back: Reply) -> Cut | None:
+        exchange = Exchange(0.0, [reply, whole], list(taken_back))
+        return Measured(recording(ASKED, voice(0.1)), exchange, voice_ended_at=3.0).cut
+
+    assert worst() is Cut.BETWEEN
+    assert worst(withdrawn) is Cut.MID_SENTENCE
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "where"),
+    [
+        ("Yes. I'm having trouble with it.", "Yes.", Cut.BETWEEN),
+        ("Yes. I'm having trouble with it.", "Yes, yes.", Cut.BETWEEN),
+        ("Yes. I'm having trouble with it.", "Yes, I am", Cut.MID_SENTENCE),
+        ("Yes. I'm having trouble with it.", "", Cut.MID_SENTENCE),
+        ("Thanks for both session suggestions. Is there food?", "thanks for both sessions suggestion", Cut.BETWEEN),
+        ("Thanks for both session suggestions. Is there food?", "Thanks for both session.", Cut.MID_SENTENCE),
+        ("One last detail: when is breakfast on June 4th?", "One last detail.", Cut.MID_SENTENCE),
+        ("My number is, uh, four five nine two.", "My number is for", Cut.MID_SENTENCE),
+        ("My number is, uh, four five nine two.", "My number is 4592.", Cut.LAST_WORD),
+        ("It costs 3.5 euros. Right?", "It costs three", Cut.MID_SENTENCE),
+    ],
+)
+def test_misheard_words_do_not_move_the_cut(said: str, heard: str, where: Cut) -> None:
+    assert cut(said, heard) is where
 
 
 # ── Barge-in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,6 +271,24 @@ def test_it_prints_a_table_and_json_and_judges_only_when_asked(capsys: pytest.Ca
     assert "MISSED" in err
     assert "barge-in: reply held" not in figures
     assert bench.main(["v2v", "--limit", "2", "--listen", "1", "--check"]) == 1
+
+
+@pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize(("cuts", "status"), [(1, 0), (2, 1)])
+def test_the_check_fails_for_the_sake_of_two_cut_sentences_in_twenty(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cuts: int, status: int
+) -> None:
+    whole, paused = voice(1.0), microphone([(0.0, 1.0), (1.7, 3.7)], 3.7)
+    asked = [recording(ASKED, samples) for samples in [paused] * cuts + [whole] * (20 - cuts)]
+    words = ScriptedRecognizer(texts=lambda stream, seconds: ASKED if stream >= 2 * cuts or seconds > 1.5 else "Thanks")
+    engines = lineup(recognizer=words, writer=ScriptedWriter([ASKED]), turn_detector=ScriptedTurnDetector(1.0))
+    monkeypatch.setattr(recordings, "questions", lambda: asked)
+    monkeypatch.setattr(bench, "warm", lambda config: nullcontext(App(config, engines)))
+    assert bench.main(["v2v", "--turns", "1", "--check"]) == status
+    out, err = capsys.readouterr()
+    missed = [name for name, facts in json.loads(out)["figures"].items() if facts.get("ok") is False]
+    assert missed == ["cut off in mid-sentence"] * status
+    assert err.count("[cut off in mid-sentence]") == cuts
 
 
 @pytest.mark.usefixtures("scripted")

@@ -20,8 +20,8 @@ from duologue.config import Config, Limits
 from duologue.engines import Pause, Sound, Style, Transcript
 from duologue.engines.scripted import ScriptedRecognizer, ScriptedSpeaker, ScriptedTurnDetector, ScriptedWriter
 from duologue.errors import ClientError
+from duologue.line import AUDIBLE
 from duologue.protocols import Command, Cursor, Fact, ReplyAudio
-from duologue.reply import AUDIBLE
 
 T = TypeVar("T")
 
@@ -194,8 +194,8 @@ def test_typed_words_are_answered_and_remembered() -> None:
 class Tapped(App):
     """Notes every command and when it came."""
 
-    def open_session(self, tell: Callable[[Fact], None]) -> Occupied:
-        occupied, self.commands = super().open_session(tell), list[tuple[float, Command]]()
+    def open_session(self, tell: Callable[[Fact], None], **wishes: Any) -> Occupied:
+        occupied, self.commands = super().open_session(tell, **wishes), list[tuple[float, Command]]()
         give = occupied.command
 
         def command(command: Command) -> None:

@@ -26,7 +26,7 @@ def test_every_command_explains_itself(command: str) -> None:
 
 def test_all_options_are_in_the_docs_with_a_word_of_help() -> None:
     reference = cli.reference()
-    for option in ("--config", "--host", "--port", "--mic", "--out", "--json", "--profile"):
+    for option in ("--config", "--host", "--port", "--open", "--tls-key", "--mic", "--out", "--json", "--profile"):
         lines = [line for line in reference.splitlines() if line.strip().startswith(option)]
         assert lines, option
         assert all(len(line.split()) > 2 or line.split()[-1].isupper() for line in lines), option
@@ -60,6 +60,27 @@ def test_bad_settings_are_one_line_and_status_2(tmp_path: Path, capsys: pytest.C
     err = capsys.readouterr().err
     assert err.startswith("duologue: ")
     assert err.endswith("server.prot, which does not exist [unknown_setting]\n")
+
+
+def test_what_serve_is_told_goes_before_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    served: list[config.Config] = []
+
+    async def run(settings: config.Config) -> None:
+        served.append(settings)
+
+    monkeypatch.setattr("duologue.serving.run", run)
+    (tmp_path / "duologue.toml").write_text("[server]\nport = 1\nopen = true\n")
+    options = ["--port", "2", "--keys-file", "k", "--tls-certificate", "c", "--tls-key", "p"]
+    assert cli.main(["--config", str(tmp_path / "duologue.toml"), "serve", *options]) == 0
+    assert cli.main(["serve", "--open", "--host", "::"]) == 0
+    first, second = (settings.server for settings in served)
+    assert first == config.Server(port=2, open=True, keys_file="k", tls_certificate="c", tls_key="p")
+    assert second == config.Server(host="::", open=True)
+
+
+def test_a_server_open_to_others_without_a_key_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2
+    assert capsys.readouterr().err.endswith("[open_without_key]\n")
 
 
 def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

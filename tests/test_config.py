@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 import virtual
 from dialogue import converse, lineup, play
+from starlette.datastructures import Headers
 
 from duologue import config, models
 from duologue.app import App
-from duologue.config import Config, load, override
+from duologue.config import Config, Rtc, load, override
 from duologue.core.clauses import Clauses
 from duologue.core.events import Event, Overheard, ReplyAudible, SpeechStarted, SpeechStopped, Transcribed, Turn, Typed
 from duologue.core.playout import Playout
@@ -26,8 +28,11 @@ from duologue.engines import Prompt, Sound, Style, registry
 from duologue.engines import lineup as lineups
 from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
 from duologue.errors import ClientError, ConfigError
-from duologue.protocols import Export, Exported, Failure, Type
+from duologue.protocols import Export, Exported, Fact, Failure, Type
 from duologue.reply import Reply
+from duologue.transports.access import Access
+from duologue.transports.conversations import Conversations
+from duologue.transports.outbox import Ending
 
 # ── Where they come from ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -45,6 +50,9 @@ def test_nothing_set_is_the_defaults() -> None:
 def test_the_environment_goes_before_the_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:
     path = written(tmp_path, '[server]\nport = 9000\nhost = "::1"\n[patience]\nbarge_in_s = 1\n')
     settings = load(path, {"DUOLOGUE_SERVER__PORT": "9001", "HOME": "/", "PATH": ""})
+    assert not settings.server.open
+    assert load(None, {"DUOLOGUE_SERVER__OPEN": "true"}).server.open
+    assert load(None, {"DUOLOGUE_SERVER__KEYS": ""}).server.keys == ()
     assert (settings.server.port, settings.server.host, settings.patience.barge_in_s) == (9001, "::1", 1.0)
     assert settings.patience.complete_s == Config().patience.complete_s
 
@@ -65,6 +73,9 @@ def test_engines_take_names_and_tables(tmp_path: Path) -> None:
         ('[server]\nport = "many"\n', "bad_setting"),
         ("[server]\nport = true\n", "bad_setting"),
         ("[server]\nport = 1.5\n", "bad_setting"),
+        ("[server]\nopen = 1\n", "bad_setting"),
+        ('[server]\nopen = "yes"\n', "bad_setting"),
+        ('[server]\nkeys = {a = "b"}\n', "bad_setting"),
         ("server = 1\n", "bad_setting"),
         ("[engines]\nspeakers = [1]\n", "bad_setting"),
         ('[patience]\ncomplete_s = "soon"\n', "bad_setting"),
@@ -284,6 +295,58 @@ def idle_limit(settings: Config) -> Any:
     return virtual.run(main())
 
 
+def waited(settings: Config) -> Any:
+    """How long the session of a lost connection waits."""
+
+    class Gone:
+        def tell(self, fact: Fact) -> None: ...
+
+        def end(self, ending: Ending) -> None: ...
+
+        cut = end
+
+    async def main() -> float:
+        app, held, line = App(settings, lineup(), names=lambda: "test"), None, Gone()
+        held = Conversations(settings.limits.resume_s, lambda size: bytes(size))
+        conversation = held.open(app.open_session, line, resumable=True)
+        await conversation.begun.wait()
+        conversation.leave(line, Ending(None, lost=True))
+        await conversation.ended()
+        return asyncio.get_running_loop().time()
+
+    return virtual.run(main())
+
+
+def let_in(settings: Config) -> Any:
+    """Who comes in, with which key and from which page."""
+
+    async def main() -> list[bool]:
+        access = Access(settings.server, lambda size: bytes(size))
+        pages = [access.allows(origin, "voice.example") for origin in ("https://voice.example", "https://app.example")]
+        entered = []
+        for key in ("the-first-of-two-keys", "the-second-of-two-keys"):
+            try:
+                access.enter(Headers({"api-key": key}))
+                entered.append(True)
+            except ClientError:
+                entered.append(False)
+        return pages + entered
+
+    return virtual.run(main())
+
+
+def keys_of(settings: Config) -> Any:
+    try:
+        return Access(settings.server, lambda size: bytes(size)).keyed
+    except ConfigError as error:
+        return error.code
+
+
+def ice(settings: Config) -> Any:
+    peer = pytest.importorskip("duologue.transports.rtc_peer", reason="needs duologue[webrtc]")
+    return repr(peer._configuration(settings.webrtc).iceServers)
+
+
 def loaded(settings: Config) -> Any:
     """Which engines are asked for, and with what settings."""
     asked: list[Any] = []
@@ -349,12 +412,32 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "limits.sessions": (3, refused),
     "limits.text_chars": (5_000, longest_text),
     "limits.message_bytes": (0, "test_websocket.py::test_a_message_over_the_limit_closes_the_socket"),
+    "limits.upload_bytes": (0, "test_openai_transcriptions.py::test_an_upload_that_is_too_large_is_refused"),
     "limits.outbox_bytes": (0, "test_websocket.py::test_a_client_that_stops_reading_is_disconnected"),
     "limits.engine_s": (5.0, engine_limit),
     "limits.idle_s": (60.0, idle_limit),
+    "limits.session_s": (60.0, idle_limit),
+    "limits.resume_s": (5.0, waited),
     "server.host": ("", "test_server.py::test_an_address_that_is_not_ours"),
     "server.port": (0, "test_server.py::test_a_taken_port_is_said_before_any_model_is_loaded"),
     "server.traces": ("", "test_app.py::test_each_session_leaves_a_trace_in_the_folder_that_is_named"),
+    "server.keys": (("the-first-of-two-keys",), let_in),
+    "server.keys_file": ("/nowhere", keys_of),
+    "server.origins": (("https://app.example",), let_in),
+    "server.open": (True, "test_server.py::test_beyond_loopback_it_listens_only_with_a_key_or_when_it_is_told_to"),
+    "server.tls_certificate": ("", "test_server.py::test_with_a_certificate_it_speaks_https_and_wss"),
+    "server.tls_key": ("", "test_server.py::test_with_a_certificate_it_speaks_https_and_wss"),
+    "realtime.lead_s": (0.5, "test_realtime_routes.py::test_a_socket_of_the_realtime_api_gets_sound_at_its_own_lead"),
+    "webrtc.udp_ports": (
+        "",
+        "test_rtc_sdp.py::test_only_ports_of_the_range_are_used_and_a_full_range_is_a_full_server",
+    ),
+    "webrtc.advertise": ((), "test_rtc_sdp.py::test_clients_are_told_the_advertised_addresses"),
+    "webrtc.stun_url": ("stun:stun.example:3478", ice),
+    "webrtc.turn_url": ("turn:turn.example:3478", ice),
+    "webrtc.turn_username": ("", "test_config.py::test_the_relay_is_asked_as_somebody"),
+    "webrtc.turn_password": ("", "test_config.py::test_the_relay_is_asked_as_somebody"),
+    "webrtc.connect_s": (0.0, "test_webrtc.py::test_a_client_that_never_connects_is_dropped"),
     "engines.vad": ("other", loaded),
     "engines.turn_detector": ("other", loaded),
     "engines.recognizer": ("other", loaded),
@@ -397,8 +480,19 @@ def test_every_option_changes_something(name: str) -> None:
     assert observe(Config()) == observe(Config())
 
 
+def test_the_relay_is_asked_as_somebody() -> None:
+    relay = Rtc(turn_url="turn:turn.example:3478", turn_username="duologue", turn_password="secret-of-the-relay")
+    told = ice(replace(Config(), webrtc=relay))
+    assert "duologue" in told
+    assert "secret-of-the-relay" in told
+
+
 def test_every_option_has_its_reason_beside_it() -> None:
-    for group in (config.Limits, config.Config):
+    for group in (config.Limits, config.Server, config.Realtime, config.Rtc, config.Config):
         for line in inspect.getsource(group).splitlines():
-            if ": int =" in line or ": float =" in line:
+            if (
+                re.search(r": (int|float|str|bool|tuple\[str, ...\]) =", line)
+                and "port" not in line
+                and "turn_" not in line
+            ):
                 assert "#" in line, line

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duologue.conversation import ConversationManager, Role
-from duologue.engines import Message
+from duologue.engines import Message, ToolCall
 from duologue.errors import ClientError, ConfigError
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -92,8 +93,7 @@ def test_metadata_is_copied() -> None:
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [
-        ({"role": "system"}, "bad_role"),
-        ({"role": "tool"}, "bad_role"),
+        ({"role": "robot"}, "bad_role"),
         ({"latency_ms": float("nan")}, "bad_metadata"),
         ({"metadata": {"a": object()}}, "bad_metadata"),
     ],
@@ -159,37 +159,108 @@ def test_text_is_one_line_a_message_so_that_nobody_speaks_for_another() -> None:
     assert talk().text("") == "Assistant:"
 
 
-# ── taking back ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── places that are filled later ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_reopened_user_turn_is_taken_back() -> None:
-    manager = talk("u: 1", "a: 2", "u: 3")
-    assert manager.drop_last("user")
-    assert not manager.drop_last("user")
-    assert short(manager.get_context()) == ["u: 1", "a: 2"]
+def test_a_reply_has_its_place_before_it_has_words() -> None:
+    manager = talk("u: 1")
+    manager.reserve("assistant", "reply", {"turn": 1})
+    manager.add_turn("user", "and 2")
+    assert short(manager.messages("")) == ["u: 1 and 2"]
+    manager.fill("reply", " one ", 300.0, {"speaker": "piper"})
+    assert short(manager.messages("")) == ["u: 1", "a: one", "u: and 2"]
+    assert manager.turn("reply").metadata == {"turn": 1, "speaker": "piper"}
 
 
-def test_an_interrupted_reply_is_cut_to_what_was_heard() -> None:
-    manager = talk("u: 1", "a: one two three")
-    assert manager.amend_last("assistant", "one two ")
-    assert not manager.amend_last("user", "x")
-    turns = manager.export_conversation()["turns"]
-    assert [(turn["content"], turn["timestamp"][17:19]) for turn in turns] == [("1", "00"), ("one two", "01")]
+def test_filling_a_place_that_is_gone_changes_nothing() -> None:
+    manager = talk()
+    manager.reserve("assistant", "reply")
+    manager.clear_history()
+    manager.fill("reply", "one")
+    assert manager.export_conversation() == {"turns": [], "total_turns": 0}
+    assert manager.get_last_user_message() is None
 
 
-def test_a_reply_of_which_nothing_was_heard_goes() -> None:
-    manager = talk("u: 1", "a: 2")
-    assert manager.amend_last("assistant", " ")
+def spoken() -> ConversationManager:
+    manager = talk("u: 1")
+    manager.reserve("assistant", "reply")
+    manager.fill(
+        "reply", "one two three", None, {"audio_ms": 900.0}, [("one", 300.0), (" two", 600.0), (" three", 900.0)]
+    )
+    return manager
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "kept"), [(0, ""), (299, ""), (300, "one"), (899, "one two"), (5000, "one two three"), (-7, "")]
+)
+def test_a_spoken_reply_is_cut_by_the_ends_of_its_words(at_ms: float, kept: str) -> None:
+    manager = spoken()
+    assert manager.cut("reply", at_ms).content == kept
+    assert short(manager.get_context()) == ["u: 1", *([f"a: {kept}"] if kept else [])]
+
+
+def test_what_was_cut_does_not_come_back() -> None:
+    manager = spoken()
+    manager.cut("reply", 300)
+    assert manager.cut("reply", 900).content == "one"
+
+
+def test_only_a_spoken_reply_can_be_cut() -> None:
+    manager = talk()
+    manager.insert("user", "hello", "mine", None)
+    for item, code in (("mine", "not_spoken"), ("nobody's", "unknown_item")):
+        with pytest.raises(ClientError) as caught:
+            manager.cut(item, 0)
+        assert caught.value.code == code
+
+
+# ── what clients edit ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_items_go_where_the_client_wants_them() -> None:
+    manager = talk()
+    assert manager.insert("user", "2", "two", None) is None
+    assert manager.insert("user", "3", "three", None) == "two"
+    assert manager.insert("system", "0", "zero", "") is None
+    assert manager.insert("assistant", "2.5", "between", "two") == "two"
+    assert short(manager.messages("")) == ["s: 0", "u: 2", "a: 2.5", "u: 3"]
+
+
+@pytest.mark.parametrize(("item", "after", "code"), [("a", None, "duplicate_item"), ("b", "c", "unknown_item")])
+def test_an_item_that_cannot_be_placed_changes_nothing(item: str, after: str | None, code: str) -> None:
+    manager = talk()
+    manager.insert("user", "1", "a", None)
+    with pytest.raises(ClientError) as caught:
+        manager.insert("user", "2", item, after)
+    assert caught.value.code == code
     assert short(manager.get_context()) == ["u: 1"]
 
 
-def test_an_empty_conversation_has_nothing_to_take_back() -> None:
-    manager = talk("u: 1")
-    manager.clear_history()
-    assert not manager.drop_last("user")
-    assert not manager.amend_last("user", "x")
-    assert manager.get_last_user_message() is None
-    assert manager.export_conversation() == {"turns": [], "total_turns": 0}
+def test_a_removed_item_is_gone() -> None:
+    manager = talk()
+    manager.insert("user", "1", "a", None)
+    manager.remove("a")
+    assert manager.get_context() == []
+    with pytest.raises(ClientError):
+        manager.remove("a")
+
+
+def test_a_call_and_its_answer_go_to_the_model_in_order() -> None:
+    manager = talk("u: Weather?", "a: Let me see.")
+    call = ToolCall("c1", "weather", '{"city":"Paris"}')
+    manager.insert("assistant", "", "call", None, call)
+    manager.insert("tool", "", "answer", None, answers="c1")
+    assert manager.get_context() == [
+        Message("user", "Weather?"),
+        Message("assistant", "Let me see.", (call,)),
+        Message("tool", "", answers="c1"),
+    ]
+
+
+def test_what_the_system_said_is_given_even_where_no_user_has_spoken() -> None:
+    manager = talk()
+    manager.insert("system", "Greet the user.", "s", None)
+    assert short(manager.messages("Be kind.")) == ["s: Be kind.", "s: Greet the user."]
 
 
 # ── whatever happens ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,8 +269,9 @@ ROLES: st.SearchStrategy[Role] = st.sampled_from(["user", "assistant"])
 WORDS = st.text(max_size=5)
 STEPS = st.one_of(
     st.tuples(st.just("add"), ROLES, WORDS),
-    st.tuples(st.just("amend"), ROLES, WORDS),
-    st.tuples(st.just("drop"), ROLES, WORDS),
+    st.tuples(st.just("reserve"), ROLES, WORDS),
+    st.tuples(st.just("fill"), ROLES, WORDS),
+    st.tuples(st.just("remove"), ROLES, WORDS),
 )
 
 
@@ -210,12 +282,15 @@ def test_roles_alternate_and_bounds_hold(
 ) -> None:
     manager = ConversationManager(context_window, max_history, lambda: NOON)
     for step, role, content in steps:
-        if step == "add":
-            manager.add_turn(role, content)
-        elif step == "amend":
-            manager.amend_last(role, content)
-        else:
-            manager.drop_last(role)
+        with suppress(ClientError):  # a place that is taken, or gone
+            if step == "add":
+                manager.add_turn(role, content)
+            elif step == "reserve":
+                manager.reserve(role, role)
+            elif step == "fill":
+                manager.fill(role, content)
+            else:
+                manager.remove(role)
     check(manager, pending)
 
 

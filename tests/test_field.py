@@ -49,7 +49,7 @@ FIELD = {
         "cutting beyond the end, or at zero, breaks the session",
         (
             "test_playout.py::test_the_cursor_overrules_the_clock_and_is_clamped_to_what_was_sent",
-            "test_conversation.py::test_a_reply_of_which_nothing_was_heard_goes",
+            "test_conversation.py::test_a_spoken_reply_is_cut_by_the_ends_of_its_words",
         ),
     ),
     5: Answer(

@@ -6,13 +6,14 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from duologue.config import Limits
 from duologue.engines import Loading, Message, Prompt, Text, Writer, llama
 from duologue.errors import ConfigError, EngineError
 from duologue.models import open_store
@@ -28,20 +29,31 @@ def loading(folder: Path, **settings: object) -> Loading:
 # ── slots ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def slot_of(slots: llama.Slots, conversation: str) -> int:
+    with slots.of(conversation) as slot:
+        return slot
+
+
 def test_a_conversation_keeps_its_slot_and_the_longest_silent_one_gives_its_up() -> None:
     slots = llama.Slots(2)
-    assert [slots.of(name) for name in "abab"] == [0, 1, 0, 1]
-    assert slots.of("a") == 0
-    assert slots.of("c") == 1  # b was silent longer
-    assert slots.of("b") == 0
+    assert [slot_of(slots, name) for name in "abab"] == [0, 1, 0, 1]
+    assert slot_of(slots, "a") == 0
+    assert slot_of(slots, "c") == 1  # b was silent longer
+    assert slot_of(slots, "b") == 0
 
 
 def test_a_forgotten_conversation_frees_its_slot() -> None:
     slots = llama.Slots(2)
-    slots.of("a"), slots.of("b")
+    slot_of(slots, "a"), slot_of(slots, "b")
     slots.forget("b")
     slots.forget("b")
-    assert (slots.of("c"), slots.of("a")) == (1, 0)
+    assert (slot_of(slots, "c"), slot_of(slots, "a")) == (1, 0)
+
+
+def test_a_slot_at_work_is_not_taken_away() -> None:
+    slots = llama.Slots(2)
+    with slots.of("a"):
+        assert [slot_of(slots, name) for name in "bcda"] == [1, 1, 1, 0]
 
 
 # ── without a model: what the server says, and what is made of it ─────────────────────────────────────────────────
@@ -194,12 +206,197 @@ def test_a_cancelled_prefill_stops_the_server(serve: Serve) -> None:
     asyncio.run(main())
 
 
+# ── a conversation that has outgrown the model ────────────────────────────────────────────────────────────────────
+
+
+class Counted(Server):
+    """Counts a word as a token, as the server would: it refuses `context` tokens and tells of fewer before it reads."""
+
+    def __init__(self, context: int) -> None:
+        super().__init__(endless)
+        self.context = context
+
+    def handle_chat_completions(self, request: dict[str, Any], callback: Callable[[dict[str, Any]], bool]) -> None:
+        self.requests.append(request)
+        size = sum(len(message["content"].split()) for message in request["messages"])
+        if size >= self.context:
+            callback({"error": {"code": 400, "n_prompt_tokens": size, "n_ctx": self.context}})
+        elif not callback(token(None) | {"prompt_progress": {"total": size}}):
+            callback(token(f"{size} read"))
+
+
+def talk(exchanges: int, words_each: int, last: str) -> list[Message]:
+    text = "word " * words_each
+    past = [message for _ in range(exchanges) for message in (Message("user", text), Message("assistant", text))]
+    return [Message("system", "Be brief."), *past, Message("user", last)]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], llama.LlamaWriter]]:
+    """A writer whose prompts may have 100 - 20 tokens, on a server whose model may have been made for less."""
+    writers = []
+
+    def make(made_for: int = 100) -> llama.LlamaWriter:
+        server = Counted(made_for)
+        monkeypatch.setattr(llama, "_serve", lambda model, settings: server)
+        writers.append(llama.LlamaWriter(Path("x.gguf"), llama.Settings(context=100, max_tokens=20)))
+        return writers[-1]
+
+    yield make
+    for writer in writers:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("exchanges", "words_each", "made_for", "read"),
+    [
+        (3, 10, 100, 2 + 3 * 20 + 4),
+        (4, 10, 100, 2 + 3 * 20 + 4),  # 86 would fit, but not with the longest reply after them
+        (40, 10, 100, 2 + 3 * 20 + 4),
+        (1, 500, 100, 2 + 4),
+        (4, 10, 60, 2 + 2 * 20 + 4),
+    ],
+)
+def test_the_oldest_exchanges_are_left_out_until_the_prompt_fits(
+    counted: Callable[[int], llama.LlamaWriter], exchanges: int, words_each: int, made_for: int, read: int
+) -> None:
+    writer = counted(made_for)
+    messages = talk(exchanges, words_each, "What did I say?")
+    assert asyncio.run(words(writer, *messages)) == f"{read} read"
+    asyncio.run(writer.prefill(Prompt("c", messages)))
+    told = writer._servers[0].requests[-1]["messages"]
+    assert (told[0]["content"], told[-1]["content"]) == ("Be brief.", "What did I say?")
+
+
+@pytest.mark.parametrize("exchanges", [0, 3])
+@pytest.mark.parametrize("length", [79, 200])
+def test_a_message_that_does_not_fit_by_itself_is_refused(
+    counted: Callable[[int], llama.LlamaWriter], exchanges: int, length: int
+) -> None:
+    writer = counted(100)
+    for work in (
+        words(writer, *talk(exchanges, 10, "new " * length)),
+        writer.prefill(Prompt("c", talk(exchanges, 10, "new " * length))),
+    ):
+        with pytest.raises(EngineError) as caught:
+            asyncio.run(work)
+        assert (caught.value.code, caught.value.retryable) == ("prompt_too_long", False)
+        assert f"{length + 2} tokens, and there is room for 80" in caught.value.message
+    assert asyncio.run(words(writer, *talk(0, 0, "new " * 78))) == "80 read"
+
+
+# ── more conversations than slots ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Gated(Server):
+    """Each request says its message once it has been let through, and then ends; a stopped one ends at once."""
+
+    def __init__(self) -> None:
+        super().__init__(endless)
+        self.begun: list[str] = []
+        self._gates: dict[str, threading.Event] = {}
+
+    def let_through(self, *messages: str) -> None:
+        for message in messages:
+            self._gate(message).set()
+
+    def handle_chat_completions(self, request: dict[str, Any], callback: Callable[[dict[str, Any]], bool]) -> None:
+        message = request["messages"][-1]["content"]
+        self.begun.append(message)
+        while not self._gate(message).wait(0.001):
+            if callback(token(None)):
+                return
+        callback(token(message))
+
+    def _gate(self, message: str) -> threading.Event:
+        return self._gates.setdefault(message, threading.Event())
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not what():  # noqa: ASYNC110 (threads make it true)
+            await asyncio.sleep(0.001)
+
+
+def ask(writer: llama.LlamaWriter, name: str) -> asyncio.Task[str]:
+    return asyncio.create_task(words(writer, Message("user", name), conversation=name))
+
+
+def test_the_third_request_for_two_slots_waits_its_turn(serve: Serve) -> None:
+    server = Gated()
+    writer = serve(server)
+
+    async def main() -> None:
+        asked = {name: ask(writer, name) for name in "abcde"}
+        await until(lambda: len(server.begun) == 2)
+        server.let_through("b")
+        await until(lambda: len(server.begun) == 3)
+        assert not any(asked[name].done() for name in "acde")
+        server.let_through(*"acde")
+        assert [await each for each in asked.values()] == list("abcde")
+
+    asyncio.run(main())
+    assert sorted(server.begun[:2]) == ["a", "b"]
+    assert server.begun[2:] == ["c", "d", "e"]
+
+
+def test_a_request_that_waits_can_be_cancelled_and_never_begins(serve: Serve) -> None:
+    server = Gated()
+    writer = serve(server)
+
+    async def main() -> None:
+        asked = {name: ask(writer, name) for name in "abcd"}
+        await until(lambda: len(server.begun) == 2)
+        asked["c"].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked["c"]
+        server.let_through(*"abd")
+        assert [await asked[name] for name in "abd"] == list("abd")
+
+    asyncio.run(main())
+    assert server.begun[2:] == ["d"]
+
+
+def test_a_reply_waits_for_no_prefill(serve: Serve) -> None:
+    server = Gated()
+    writer = serve(server)
+
+    async def main() -> None:
+        reading = [asyncio.create_task(writer.prefill(Prompt(name, [Message("user", name)]))) for name in "ab"]
+        await until(lambda: len(server.begun) == 2)
+        server.let_through("c")
+        assert await ask(writer, "c") == "c"
+        assert await asyncio.gather(*reading) == [None, None]
+
+    asyncio.run(main())
+
+
+def test_a_prefill_waits_for_nobody(serve: Serve) -> None:
+    server = Gated()
+    writer = serve(server)
+
+    async def main() -> None:
+        asked = [ask(writer, name) for name in "ab"]
+        await until(lambda: len(server.begun) == 2)
+        await writer.prefill(Prompt("c", [Message("user", "c")]))
+        server.let_through(*"ab")
+        await asyncio.gather(*asked)
+
+    asyncio.run(main())
+    assert sorted(server.begun) == ["a", "b"]
+
+
 # ── settings and loading ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
     ("settings", "code"),
-    [({"thread": 2}, "unknown_setting"), ({"threads": "two"}, "bad_setting"), ({"slots": 0}, "bad_setting")],
+    [
+        ({"thread": 2}, "unknown_setting"),
+        ({"threads": "two"}, "bad_setting"),
+        ({"slots": 0}, "bad_setting"),
+        ({"context": 80}, "bad_setting"),
+    ],
 )
 def test_a_wrong_setting_is_named(settings: dict[str, object], code: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -298,11 +495,38 @@ def test_after_a_prefill_only_the_last_words_are_read(writer: llama.LlamaWriter,
 
 
 @pytest.mark.models
-def test_too_long_a_conversation_is_told_and_the_next_one_answered(writer: llama.LlamaWriter) -> None:
+@pytest.mark.parametrize("text", ["word " * 1_600, "xq7 " * 2_000, "न" * 8_000])
+def test_8000_characters_are_too_long_for_a_small_context_and_the_next_message_is_answered(
+    writer: llama.LlamaWriter, text: str
+) -> None:
+    history = (*QUESTION, Message("assistant", "Paris."))
     with pytest.raises(EngineError) as caught:
-        asyncio.run(words(writer, Message("user", "word " * 600)))
-    assert caught.value.code == "prompt_too_long"
+        asyncio.run(words(writer, *history, Message("user", text)))
+    assert (caught.value.code, caught.value.retryable) == ("prompt_too_long", False)
     assert asyncio.run(words(writer))
+
+
+@pytest.mark.models
+def test_a_long_history_makes_room_for_the_newest_words(writer: llama.LlamaWriter, watched: Watched) -> None:
+    sea = "Tell me more about the sea, the ships that sail on it and the people who work on them."
+    past = [Message("user", sea), Message("assistant", "The sea is wide and old, and the ships are many.")] * 40
+    instructions = Message("system", "You are a helpful assistant. Reply in one short English sentence.")
+    reply = asyncio.run(words(writer, instructions, *past, *QUESTION, conversation="long"))
+    assert "Paris" in reply
+    cached, new = watched.read[-1]
+    assert 200 < cached + new <= 512 - 80
+
+
+@pytest.mark.models
+def test_the_longest_text_that_may_be_typed_fits_the_usual_context(folder: Path) -> None:
+    """To read it takes a slow machine half a minute: here it is only begun."""
+    text = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8")[: Limits().text_chars]
+    engine = llama.load(loading(folder, slots=1))
+    try:
+        with suppress(TimeoutError):
+            asyncio.run(asyncio.wait_for(engine.prefill(Prompt("c", [Message("user", text)])), 0.5))
+    finally:
+        engine.close()
 
 
 @pytest.mark.models
@@ -311,11 +535,38 @@ def test_an_empty_message_is_answered(writer: llama.LlamaWriter) -> None:
 
 
 @pytest.mark.models
-def test_more_conversations_than_slots_are_all_answered(writer: llama.LlamaWriter) -> None:
-    async def main() -> list[str]:
-        return await asyncio.gather(*(words(writer, conversation=f"many {n}") for n in range(5)))
+def test_sixteen_conversations_on_two_slots_are_answered_in_order(writer: llama.LlamaWriter) -> None:
+    """Each hears the first of its words and has enough; the last one gives up before."""
+    spoke: list[int] = []
 
-    assert all(asyncio.run(main()))
+    async def one(number: int) -> None:
+        async with aclosing(cast(Any, writer.write(Prompt(f"many {number}", QUESTION)))) as pieces:
+            assert (await anext(pieces)).text
+        spoke.append(number)
+
+    async def main() -> None:
+        asked = [asyncio.create_task(one(number)) for number in range(17)]
+        await until(lambda: bool(spoke))
+        asked.pop().cancel()
+        await asyncio.gather(*asked)
+
+    asyncio.run(main())
+    assert sorted(spoke) == list(range(16))
+    assert all(abs(place - number) <= 2 for place, number in enumerate(spoke)), spoke
+
+
+@pytest.mark.models
+def test_conversations_at_once_are_not_mixed_up(writer: llama.LlamaWriter) -> None:
+    instructions = Message("system", "You are a helpful assistant. Reply in one short English sentence.")
+    capitals = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo"}
+
+    async def main() -> list[str]:
+        asked = [Message("user", f"What is the capital of {country}?") for country in capitals]
+        return await asyncio.gather(*(words(writer, instructions, each, conversation=each.content) for each in asked))
+
+    assert [capital in reply for capital, reply in zip(capitals.values(), asyncio.run(main()), strict=True)] == [
+        True
+    ] * 3
 
 
 def run_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:

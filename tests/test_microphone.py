@@ -19,9 +19,9 @@ from duologue.app import App
 from duologue.audio import INPUT_RATE, Audio, to_pcm16
 from duologue.config import Config
 from duologue.errors import ConfigError
+from duologue.line import AUDIBLE
 from duologue.microphone import OUTPUT_RATE, Loudspeaker, converse, devices
 from duologue.protocols import ReplyAudio
-from duologue.reply import AUDIBLE
 
 
 class PortAudioError(Exception):

@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 
 from duologue import protocols as p
 from duologue.config import Conversation
-from duologue.engines import Style
+from duologue.engines import Style, ToolCall
 from duologue.errors import ClientError
-from duologue.protocols.messages import CLIENT, CODES, EMOTIONS, LANGUAGES, SERVER, SETTINGS
+from duologue.protocols.messages import CLIENT, CODES, EMOTIONS, LANGUAGES, RESTORED_TURNS, SETTINGS
 from duologue.protocols.native import (
-    decode,
-    decode_query,
+    MESSAGE_CHARS,
+    Address,
+    Native,
+    decode_address,
+    decode_rates,
     decode_utterance,
-    encode,
     encode_done,
     refreshed,
 )
+from duologue.protocols.server_messages import SERVER, UNTOLD
 
 COMMANDS: list[tuple[dict[str, Any], p.Command]] = [
     ({"type": "settings", "settings": {}}, p.Configure({})),
@@ -42,15 +45,50 @@ COMMANDS: list[tuple[dict[str, Any], p.Command]] = [
     ({"type": "cursor", "turn": 3, "played_ms": 812.5}, p.Cursor(3, 812.5)),
     ({"type": "clear"}, p.ClearHistory()),
     ({"type": "export"}, p.Export()),
+    (
+        {
+            "type": "restore",
+            "turns": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": ""}],
+            "unheard": "there.",
+        },
+        p.Restore((("user", "Hi."), ("assistant", "")), "there."),
+    ),
 ]
 
 FACTS: list[tuple[p.Fact, list[str | bytes]]] = [
     (
         p.Ready("s1", {"language": "auto", "input_rate": 16000}, {"vad": "silero"}),
         [
-            '{"type":"ready","session":"s1","settings":{"language":"auto","input_rate":16000},"engines":{"vad":"silero"}}'
+            '{"type":"ready","session":"s1","settings":{"language":"auto","input_rate":16000},"engines":{"vad":"silero"},'
+            '"voices":[],"resume":"","resumed":false,"turns":[]}'
         ],
     ),
+    (
+        p.Ready("s1", {}, {}, (p.Voice("joe", ("en",), "piper", "none"),), "token", (p.Said("user", "Hi.", 1),)),
+        [
+            '{"type":"ready","session":"s1","settings":{},"engines":{},'
+            '"voices":[{"name":"joe","languages":["en"],"speaker":"piper","emotion":"none"}],'
+            '"resume":"token","resumed":true,"turns":[{"role":"user","content":"Hi.","turn":1}]}'
+        ],
+    ),
+    (
+        p.Understood(1, "Hola.", "es"),
+        ['{"type":"transcript","turn":1,"text":"Hola.","is_final":true,"language":"es"}'],
+    ),
+    (
+        p.ReplyVoice(1, "espeak", "hi", (("piper", "speaks no hi"),)),
+        [
+            '{"type":"voice","turn":1,"speaker":"espeak","language":"hi",'
+            '"passed_over":[{"speaker":"piper","reason":"speaks no hi"}]}'
+        ],
+    ),
+    (p.TurnDropped(3), ['{"type":"turn_dropped","turn":3}']),
+    (
+        p.ReplyCall(2, 0, ToolCall("call_1", "weather", '{"city":"Paris"}')),
+        [r'{"type":"tool_call","turn":2,"call_id":"call_1","name":"weather","arguments":"{\"city\":\"Paris\"}"}'],
+    ),
+    (p.PlaybackStarted(2), ['{"type":"playback","turn":2,"playing":true}']),
+    (p.PlaybackStopped(2), ['{"type":"playback","turn":2,"playing":false}']),
     (p.Configured({"speed": 1.5}), ['{"type":"settings","settings":{"speed":1.5}}']),
     (p.StateChanged(2, "thinking"), ['{"type":"state","turn":2,"state":"thinking"}']),
     (
@@ -95,7 +133,7 @@ FACTS: list[tuple[p.Fact, list[str | bytes]]] = [
     (p.Interrupted(2, "It is", 310.26), ['{"type":"interrupted","turn":2,"heard_text":"It is","heard_ms":310.3}']),
     (
         p.ReplyDone(2, "It is Paris.", 1830.0, "piper"),
-        ['{"type":"reply_done","turn":2,"text":"It is Paris.","audio_ms":1830.0,"speaker":"piper"}'],
+        ['{"type":"reply_done","turn":2,"text":"It is Paris.","audio_ms":1830.0,"speaker":"piper","complete":true}'],
     ),
     (
         p.Latency(2, {"voice_to_voice": 480.0}, {"endpoint": 250.0}),
@@ -148,7 +186,21 @@ WRONG: list[tuple[str | bytes, str]] = [
     ('{"type":"settings","settings":{"input_rate":44100.5}}', "bad_rate"),
     ('{"type":"settings","settings":{"input_rate":100}}', "bad_rate"),
     (b"\x00\x01\x02", "odd_audio"),
+    ('{"type":"restore"}', "missing_field"),
+    ('{"type":"restore","turns":{}}', "bad_type"),
+    ('{"type":"restore","turns":["Hi."]}', "bad_type"),
+    ('{"type":"restore","turns":[{"role":"system","content":"Obey."}]}', "bad_value"),
+    ('{"type":"restore","turns":[{"role":"user"}]}', "missing_field"),
+    ('{"type":"restore","turns":[{"role":"user","content":"a","id":1}]}', "unknown_field"),
+    (json.dumps({"type": "restore", "turns": [{"role": "user", "content": "a" * 8_001}]}), "text_too_long"),
+    (json.dumps({"type": "restore", "turns": [], "unheard": "a" * 8_001}), "text_too_long"),
+    (json.dumps({"type": "restore", "turns": [{"role": "user", "content": "a"}] * (RESTORED_TURNS + 1)}), "bad_value"),
 ]
+
+
+def decode(message: str | bytes) -> p.Command:
+    [command] = Native().receive(message)
+    return command
 
 
 @pytest.mark.parametrize(("message", "command"), COMMANDS)
@@ -158,7 +210,9 @@ def test_each_message_of_a_client_is_its_command(message: dict[str, Any], comman
 
 def test_every_message_that_the_table_names_is_tested() -> None:
     assert {message["type"] for message, _ in COMMANDS} == set(CLIENT)
-    assert {type(fact) for fact, _ in FACTS} == set(SERVER) == set(get_args(p.Fact))
+    assert {type(fact) for fact, _ in FACTS} == set(SERVER)
+    assert set(SERVER) | UNTOLD == set(get_args(p.Fact))
+    assert not set(SERVER) & UNTOLD
 
 
 def test_binary_is_the_microphone() -> None:
@@ -169,7 +223,28 @@ def test_binary_is_the_microphone() -> None:
 
 @pytest.mark.parametrize(("fact", "messages"), FACTS)
 def test_each_fact_is_its_messages(fact: p.Fact, messages: list[str | bytes]) -> None:
-    assert encode(fact) == messages
+    assert Native().tell(fact) == messages
+
+
+def test_what_is_not_told_gives_no_message() -> None:
+    assert Native().tell(p.ReplyBegan(1, "", True, True)) == []
+
+
+def test_a_refusal_quotes_no_long_message() -> None:
+    [message] = Native().refuse(ClientError("bad_value", "x" * 1_000))
+    assert json.loads(message) == {"type": "error", "code": "bad_value", "message": "x" * MESSAGE_CHARS, "turn": None}
+
+
+def test_where_sound_has_a_road_of_its_own_no_binary_message_goes_either_way() -> None:
+    native = Native(media=True)
+    [header] = native.tell(p.ReplyAudio(2, 0, b"\x01\x00", 24000, 0.0, (("It", 0.04),), False))
+    assert (json.loads(header)["bytes"], json.loads(header)["words"]) == (0, [{"text": "It", "end_ms": 0.0}])
+    with pytest.raises(ClientError) as error:
+        native.receive(b"\x00\x00")
+    assert error.value.code == "unexpected_audio"
+    with pytest.raises(ClientError) as error:
+        native.receive('{"type":"settings","settings":{"input_rate":48000}}')
+    assert error.value.code == "rate_fixed"
 
 
 @pytest.mark.parametrize(("message", "code"), WRONG)
@@ -184,19 +259,22 @@ def test_the_settings_are_those_of_a_conversation_and_the_rates() -> None:
     assert {field.name for field in SETTINGS} == {f.name for f in fields(Conversation)} | {"input_rate", "output_rate"}
 
 
-def test_rates_are_fixed_once_sound_was_sent() -> None:
+@pytest.mark.parametrize("begin", [b"\x00\x00", '{"type":"text","text":"a"}'])
+def test_rates_are_fixed_once_something_was_said(begin: str | bytes) -> None:
+    native = Native()
     message = '{"type":"settings","settings":{"voice":"joe","input_rate":48000}}'
-    assert decode(message) == p.Configure({"voice": "joe", "input_rate": 48000})
+    assert native.receive(message) == (p.Configure({"voice": "joe", "input_rate": 48000}),)
+    native.receive(begin)
     with pytest.raises(ClientError) as error:
-        decode(message, rates_fixed=True)
+        native.receive(message)
     assert error.value.code == "rate_fixed"
-    assert decode('{"type":"settings","settings":{"voice":"joe"}}', rates_fixed=True) == p.Configure({"voice": "joe"})
+    assert native.receive('{"type":"settings","settings":{"voice":"joe"}}') == (p.Configure({"voice": "joe"}),)
 
 
 def test_the_server_sets_the_limit_of_text() -> None:
-    assert decode('{"type":"text","text":"four"}', text_chars=4) == p.Type("four")
+    assert Native(text_chars=4).receive('{"type":"text","text":"four"}') == (p.Type("four"),)
     with pytest.raises(ClientError, match="3 characters"):
-        decode('{"type":"text","text":"four"}', text_chars=3)
+        Native(text_chars=3).receive('{"type":"text","text":"four"}')
 
 
 def test_an_utterance_needs_only_text() -> None:
@@ -221,20 +299,32 @@ def test_a_wrong_utterance_has_a_code(message: str | bytes, code: str) -> None:
     assert error.value.code == code
 
 
-def test_the_query_sets_rates_only() -> None:
-    assert decode_query([("input_rate", "48000"), ("output_rate", "24000")]) == {
-        "input_rate": 48000,
-        "output_rate": 24000,
-    }
-    assert decode_query([]) == {}
-    for query, code in {
-        ("input_rate", "٤٨٠٠٠"): "bad_rate",
-        ("input_rate", ""): "bad_rate",
-        ("x", "1"): "unknown_setting",
-    }.items():
-        with pytest.raises(ClientError) as error:
-            decode_query([query])
-        assert error.value.code == code
+def test_the_address_sets_rates_and_names_a_session_to_take_up() -> None:
+    assert decode_address([]) == Address({})
+    query = [("input_rate", "48000"), ("resume", "token"), ("turn", "3"), ("played_ms", "812.5")]
+    assert decode_address(query) == Address({"input_rate": 48000}, "token", 3, 812.5)
+    assert decode_rates([("output_rate", "24000")], ["output_rate"]) == {"output_rate": 24000}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("input_rate", "٤٨٠٠٠", "bad_rate"),
+        ("input_rate", "", "bad_rate"),
+        ("x", "1", "unknown_setting"),
+        ("turn", "1.5", "bad_value"),
+        ("turn", "-1", "bad_value"),
+        ("turn", "9" * 5_000, "bad_value"),
+        ("played_ms", "nan", "bad_value"),
+        ("played_ms", "inf", "bad_value"),
+        ("played_ms", "", "bad_value"),
+    ],
+)
+def test_a_wrong_address_has_a_code(name: str, value: str, code: str) -> None:
+    with pytest.raises(ClientError) as error:
+        decode_address([(name, value)])
+    assert error.value.code == code
+    assert code in CODES
 
 
 def test_done() -> None:
@@ -257,7 +347,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = [*CLIENT, *(field.name for field in SETTINGS), "turn", "played_ms", "text", "settings"]
+NAMES = [*CLIENT, *(field.name for field in SETTINGS), "turn", "played_ms", "text", "settings", "turns", "unheard"]
 VALUES = JSON | st.sampled_from([*LANGUAGES, *EMOTIONS])
 SETTING = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3)
 MESSAGES = st.fixed_dictionaries(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duologue.core.playout import TICK_S, Block, Pacing, Playout, SpokenWord
+from duologue.core.playout import KEPT_S, TICK_S, Block, Pacing, Playout, SpokenWord
 
 RATE = 1000  # Hz: one sample is one ms
 PACING = Pacing(lead_s=0.8, block_s=0.06, draft_s=4.0, ahead_s=12.0)
@@ -139,6 +139,71 @@ def test_lead_and_block_set_the_pace(lead_s: float, block_s: float, first: int) 
     assert sent(playout.due(0.0)) == first
 
 
+# ── A client that comes and goes ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_while_the_client_is_away_nothing_leaves_and_nobody_listens() -> None:
+    playout = released(3000)
+    playout.due(0.0)
+    playout.leave(0.3)
+    playout.hold(0.4)
+    playout.resume(0.5)  # what the user said over the reply was nothing: no reason to go on without a listener
+    assert playout.due(5.0) == []
+    assert playout.wake_at(5.0) is None
+    assert not playout.done(5.0)
+    assert playout.heard(5.0)[1] == pytest.approx(300)
+
+
+def test_back_again_it_gets_once_more_what_it_had_not_played() -> None:
+    playout = Playout(PACING, RATE)
+    playout.push(pcm(3000), [SpokenWord("one ", 100), SpokenWord("two ", 400)])
+    playout.resume(0.0)
+    playout.due(0.0)
+    playout.leave(0.3)
+    playout.rewind(250.4, 20.0)
+    blocks = playout.due(20.0)
+    assert blocks[0].at == 250
+    assert b"".join(block.pcm for block in blocks) == pcm(sent(blocks), 250)
+    assert [word.text for block in blocks for word in block.words] == ["two "]
+    assert playout.heard(20.0) == ("one", 250.0)
+
+
+def test_who_cannot_say_what_it_played_goes_on_where_it_was_believed_to_be() -> None:
+    playout = released(3000)
+    playout.due(0.0)
+    playout.leave(0.3)
+    playout.rewind(None, 20.0)
+    assert playout.due(20.0)[0].at == 300
+
+
+def test_what_a_vanished_client_was_sent_is_sent_again() -> None:
+    playout = released(9000, finished=True)
+    for half in range(15):
+        playout.due(half / 2)
+    playout.rewind(500.0, 7.5)
+    assert playout.due(7.5)[0].at == 500
+
+
+def test_what_is_kept_is_bounded() -> None:
+    playout = released(int(3 * KEPT_S * RATE))
+    playout.cursor(0.0, 0.0)
+    for second in range(int(2 * KEPT_S)):
+        playout.due(float(second))
+    before = playout.sent
+    playout.rewind(0.0, 2 * KEPT_S)
+    assert playout.due(2 * KEPT_S)[0].at == before - KEPT_S * RATE
+
+
+def test_a_whole_reply_that_was_not_heard_is_not_done() -> None:
+    playout = released(500, finished=True)
+    playout.due(0.0)
+    playout.leave(0.1)
+    playout.rewind(100.0, 9.0)
+    assert not playout.done(9.0)
+    assert sent(playout.due(9.0)) == 400
+    assert playout.done(9.4)
+
+
 # ── Any order of calls ────────────────────────────────────────────────────────────────────────────────────────────────
 
 STEP = st.one_of(
@@ -147,6 +212,8 @@ STEP = st.one_of(
     st.tuples(st.just("resume"), st.just(0)),
     st.tuples(st.just("cursor"), st.integers(-50, 3000)),
     st.tuples(st.just("look"), st.just(0)),
+    st.tuples(st.just("leave"), st.just(0)),
+    st.tuples(st.just("rewind"), st.integers(-50, 3000)),
 )
 STEPS = st.lists(st.tuples(st.sampled_from([0.0, 0.0005, 0.03, 0.2, 1.5]), STEP), max_size=40)
 
@@ -164,9 +231,10 @@ class Client:
 
     def step(self, wait_s: float, what: str, value: int) -> None:
         self.now += wait_s
-        held_at = self.playout.heard(self.now)[1] if self.playout.held else None
+        still = self.playout.held or self.playout.away
+        held_at = self.playout.heard(self.now)[1] if still else None
         self._do(what, value)
-        if held_at is not None and what not in ("cursor", "resume"):
+        if held_at is not None and what not in ("cursor", "resume", "rewind"):
             assert self.playout.heard(self.now)[1] == held_at, "moved while it was held"
         self.take()
 
@@ -180,6 +248,19 @@ class Client:
                 self.playout.resume(self.now)
             case "cursor":
                 self.playout.cursor(float(value), self.now)
+            case "leave":
+                self.playout.leave(self.now)
+            case "rewind":
+                self.rewind(value)
+
+    def rewind(self, played_ms: int) -> None:
+        """What this client had not played is gone; nothing that it says it had is sent again."""
+        before = len(self.received) // 2
+        self.playout.rewind(float(played_ms), self.now)
+        at = self.playout.sent
+        assert min(before, max(0, played_ms)) <= at <= before
+        self.received = self.received[: 2 * at]
+        self.got_words = [word for word in self.got_words if word.end <= at]
 
     def push(self, samples: int) -> None:
         begin = len(self.pushed) // 2
@@ -210,6 +291,8 @@ class Client:
     def finish(self) -> None:
         """As time passes and nothing else happens, the rest leaves and is heard, in no more steps than it has blocks."""
         self.playout.finish()
+        if self.playout.away:
+            self.rewind(3000)
         if self.playout.held:
             self.playout.resume(self.now)
         blocks = len(self.pushed) // 2 // round(PACING.block_s * RATE) + 60

@@ -20,7 +20,6 @@ BUILT_IN = {
     "recognizer": ["moonshine", "scripted"],
     "writer": ["llama", "scripted"],
     "speaker": ["espeak", "piper", "scripted"],
-    "speech_model": [],
 }
 
 

@@ -19,8 +19,8 @@ from duologue import cli, talk
 from duologue.audio import INPUT_RATE, Audio, read_audio, resample
 from duologue.config import Config
 from duologue.engines import lineup
+from duologue.line import AUDIBLE
 from duologue.models import open_store
-from duologue.reply import AUDIBLE
 
 SCRIPTED = """
 [engines]

@@ -10,6 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from duologue.core.events import (
+    Answer,
+    Asked,
     Commit,
     Draft,
     Drop,
@@ -31,9 +33,10 @@ from duologue.core.events import (
     Transcribed,
     Turn,
     TurnHandedOver,
+    TurnTakenBack,
     Typed,
 )
-from duologue.core.turns import Patience, Phase, Turns
+from duologue.core.turns import Manners, Patience, Phase, Turns
 
 PATIENCE = Patience(incomplete_s=1.5, barge_in_s=0.8)
 
@@ -54,15 +57,23 @@ HAPPENING = st.one_of(
     st.tuples(st.just(Typed), WORDS.filter(bool)),
     st.tuples(st.just(StopPressed)),
     st.tuples(st.just(TurnHandedOver)),
+    st.tuples(st.just(TurnTakenBack)),
+    st.tuples(st.just(Asked)),
+)
+MANNERS = st.builds(
+    Manners, answers=st.booleans(), yields=st.booleans(), by_hand=st.booleans(), nudge_s=st.sampled_from([None, 3.0])
 )
 SCRIPT = st.lists(st.tuples(st.sampled_from([0.0, 0.05, 0.3, 1.0, 2.0, 70.0]), HAPPENING), max_size=40)
+
+
+REPLYING = (Phase.THINKING, Phase.SPEAKING, Phase.OVERLAP, Phase.BESIDE)
 
 
 class Witness:
     """Runs a machine, and holds everything it says against what it said before."""
 
-    def __init__(self) -> None:
-        self.turns = Turns(PATIENCE)
+    def __init__(self, manners: Manners) -> None:
+        self.turns = Turns(PATIENCE, manners)
         self.now = 0.0
         self.newest = 0
         self.over: set[Turn] = set()
@@ -126,12 +137,13 @@ class Witness:
             assert todo.turn.number == todo.was.number
             self.over |= {todo.was, todo.heard_as}
         assert isinstance(todo, Drop | Silence) or todo.turn not in self.over, f"{todo} is of a turn that is over"
-        if isinstance(todo, Listen) or (isinstance(todo, Commit) and todo.turn.number > self.newest):
+        if isinstance(todo, Listen | Answer) or (isinstance(todo, Commit) and todo.turn.number > self.newest):
             assert todo.turn.number > self.newest, "a number was given twice"
             self.newest = todo.turn.number
         if isinstance(todo, Commit):
+            assert todo.text or self.turns.manners.by_hand
+        if isinstance(todo, Answer) or (isinstance(todo, Commit) and todo.answer):
             assert todo.turn == self.turns.hearing == self.turns.replying
-            assert todo.text
         if isinstance(todo, Draft):
             assert todo.turn == self.turns.hearing
         self._check_duck(todo)
@@ -151,10 +163,18 @@ class Witness:
         assert (self.ducked is not None) == (turns.phase is Phase.OVERLAP), (
             "held if, and only if, it is being talked over"
         )
-        assert (turns.replying is not None) == (turns.phase in (Phase.THINKING, Phase.SPEAKING, Phase.OVERLAP))
+        assert (turns.replying is not None) == (turns.phase in REPLYING)
         assert turns.hearing.number <= self.newest
-        waits = turns.phase in (Phase.HEARING, Phase.OVERLAP) or (turns.phase is Phase.PAUSED and not turns._due)
-        assert (turns.wake_at is not None) == waits
+        assert (turns.wake_at is not None) == self._waits() or turns.phase is Phase.IDLE
+
+    def _waits(self) -> bool:
+        match self.turns.phase:
+            case Phase.HEARING:
+                return not self.turns.manners.by_hand
+            case Phase.BESIDE:
+                return not self.turns._due and not (self.turns.manners.by_hand and self.turns._voice)
+            case phase:
+                return phase is Phase.OVERLAP or (phase is Phase.PAUSED and not self.turns._due)
 
     def go_home(self) -> int:
         """Silence, and engines that answer: how many steps until nobody speaks."""
@@ -166,8 +186,12 @@ class Witness:
 
     def _quiet_step(self) -> None:
         match self.turns.phase:
+            case Phase.HEARING if self.turns.manners.by_hand:
+                self.happen(0.0, TurnHandedOver)
             case Phase.HEARING:
                 self.happen(0.0, SpeechStopped, 0.0)
+            case Phase.BESIDE:
+                self.happen(0.0, ReplyEnded, "replying")
             case Phase.PAUSED if self.turns._text:
                 self.wake()
             case Phase.PAUSED | Phase.OVERLAP:
@@ -177,10 +201,12 @@ class Witness:
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
-@given(SCRIPT)
-@example([(0.0, (Typed, "hello")), (0.3, (SpeechStarted, 0.0)), (1.0, (SpeechStopped, 0.0))])
-def test_nothing_that_can_happen_breaks_the_machine(script: list[tuple[float, tuple[Any, ...]]]) -> None:
-    witness = Witness()
+@given(MANNERS, SCRIPT)
+@example(Manners(), [(0.0, (Typed, "hello")), (0.3, (SpeechStarted, 0.0)), (1.0, (SpeechStopped, 0.0))])
+def test_nothing_that_can_happen_breaks_the_machine(
+    manners: Manners, script: list[tuple[float, tuple[Any, ...]]]
+) -> None:
+    witness = Witness(manners)
     for wait_s, (kind, *values) in script:
         witness.happen(wait_s, kind, *values)
-    assert witness.go_home() <= 6
+    assert witness.go_home() <= 8

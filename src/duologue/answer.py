@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 from duologue.core.clauses import Clauses, Cutting
-from duologue.engines import Sound, Speaker, Style, Text, ToolCall
+from duologue.engines import Piece, Sound, Speaker, Style, Text
 from duologue.errors import EngineError
 from duologue.watch import Watch
 
@@ -22,7 +23,7 @@ LOOK_AGAIN_S = 0.05
 class Taker(Protocol):
     """Whoever takes an answer, by plain calls (in this program: `reply.Reply`)."""
 
-    def give(self, item: Text | Sound | ToolCall) -> None:
+    def give(self, item: Piece | Sound) -> None:
         """The next piece of text, or of its sound."""
         ...
 
@@ -30,8 +31,8 @@ class Taker(Protocol):
         """The text is complete, which may be long before its sound is."""
         ...
 
-    def spoken_by(self, speaker: str) -> None:
-        """The voice from here on."""
+    def spoken_by(self, speaker: str, language: str, passed_over: Sequence[tuple[str, str]]) -> None:
+        """The voice from here on; and those before it in the chain that failed, each with its reason."""
         ...
 
     def in_hand_s(self) -> float:
@@ -44,10 +45,20 @@ class Taker(Protocol):
 
 
 class Answer:
-    """One reply in the making. `voices` is the chain, best first."""
+    """One reply in the making. `voices` is the chain, best first; without any the reply is text alone.
+
+    Beyond `max_tokens` pieces of text the source is closed.
+    """
 
     def __init__(
-        self, voices: Sequence[Speaker], style: Style, taker: Taker, *, cutting: Cutting, engine_timeout_s: float
+        self,
+        voices: Sequence[Speaker],
+        style: Style,
+        taker: Taker,
+        *,
+        cutting: Cutting,
+        engine_timeout_s: float,
+        max_tokens: int | None = None,
     ) -> None:
         self._voices = voices
         self._style = style
@@ -57,10 +68,10 @@ class Answer:
         self._clauses = Clauses(cutting)
         self._unsaid = ""  # given to the voice and not yet back as words
         self._more = asyncio.Event()
-        self.passed_over: list[tuple[str, str]] = []
-        """Voices of the chain that failed in this reply, each with its reason."""
+        self._tokens_left = max_tokens
+        self._passed_over: list[tuple[str, str]] = []
 
-    async def run(self, source: AsyncIterator[Text | Sound | ToolCall]) -> None:
+    async def run(self, source: AsyncIterator[Piece | Sound]) -> None:
         """To the end of the reply. Raises the `EngineError` of the source, or of the last voice."""
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -69,24 +80,37 @@ class Answer:
         except* EngineError as failures:
             raise failures.exceptions[0] from failures
 
-    async def _write(self, source: AsyncIterator[Text | Sound | ToolCall]) -> None:
-        async for item in self._reading.over(source, "the model"):
-            self._taker.give(item)
-            if isinstance(item, Text):
-                self._clauses.push(item.text)
-                self._more.set()
+    async def _write(self, source: AsyncIterator[Piece | Sound]) -> None:
+        async with aclosing(self._reading.over(source, "the model")) as items:  # type: ignore[type-var]
+            async for item in items:
+                self._taker.give(item)
+                if isinstance(item, Text):
+                    self._clauses.push(item.text)
+                    self._more.set()
+                    if self._spend():
+                        break
         self._clauses.end()
         self._taker.end_text()
         self._more.set()
 
+    @property
+    def whole(self) -> bool:
+        """The source said all it wanted to."""
+        return self._tokens_left != 0
+
+    def _spend(self) -> bool:
+        if self._tokens_left is not None:
+            self._tokens_left -= 1
+        return not self.whole
+
     async def _speak(self) -> None:
         """Tries each voice of the chain; one that fails hands what is still unsaid to the next."""
         for place, voice in enumerate(self._voices):
-            self._taker.spoken_by(voice.about.name)
+            self._taker.spoken_by(voice.about.name, self._style.language, self._passed_over)
             try:
                 await self._say_with(voice)
             except EngineError as error:
-                self.passed_over.append((voice.about.name, error.message))
+                self._passed_over.append((voice.about.name, error.message))
                 if place == len(self._voices) - 1:
                     raise
             else:

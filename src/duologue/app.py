@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -12,13 +13,25 @@ from pathlib import Path
 from duologue import clock
 from duologue.audio import Resampler, to_pcm16
 from duologue.config import Config
+from duologue.core.playout import Pacing
 from duologue.engines import Sound, Speaker, Style
 from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError, EngineError
 from duologue.metrics import Metrics
-from duologue.protocols import Fact, ReplyAudio, ReplyDone
+from duologue.protocols import (
+    Fact,
+    Failure,
+    Ready,
+    ReplyAudio,
+    ReplyDone,
+    TurnTaking,
+    Voice,
+)
 from duologue.session import Session
+from duologue.sound_files import Recording
 from duologue.trace import Sink, TraceFile
+from duologue.transcribing import Segment, Transcriber
+from duologue.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +45,43 @@ class App:
         self._names = names or _counting_names()
         self._open = 0
         self._metrics = Metrics()
+        self._transcriber = Transcriber(config.speech, config.limits.engine_s)
 
     @property
     def ready(self) -> bool:
         return self.lineup is not None
 
-    def open_session(self, tell: Callable[[Fact], None]) -> Occupied:
-        """A new conversation; its place is given back when its `run` ends. Raises `ClientError`: not_ready, server_full."""
+    @property
+    def profile(self) -> str:
+        """The name of the set of engines that run."""
+        return self.config.profile
+
+    def open_session(
+        self, tell: Callable[[Fact], None], *, pacing: Pacing | None = None, turn_taking: TurnTaking | None = None
+    ) -> Occupied:
+        """A new conversation; its place is given back when its `run` ends, or by its `close`.
+
+        `pacing` and `turn_taking` where the connection's protocol has its own. Raises `ClientError`: not_ready, server_full.
+        """
         if self.lineup is None:
             raise ClientError("not_ready", "the models are still loading")
         if self._open >= self.config.limits.sessions:
             self._metrics.refused()
             raise ClientError("server_full", f"all {self.config.limits.sessions} places are taken; try again later")
-        return Occupied(self, self.lineup, tell)
+        return Occupied(self, self.lineup, tell, pacing, turn_taking)
 
     def metrics(self) -> bytes:
         """In Prometheus' text format."""
         return self._metrics.text()
+
+    def transcribe(self, recording: Recording, language: str) -> AsyncGenerator[Segment, None]:
+        """What is said in it, segment by segment as it is heard; closing it stops the recogniser.
+
+        Raises `ClientError` (not_ready, language_not_heard, and those of the recording) and `EngineError`.
+        """
+        if self.lineup is None:
+            raise ClientError("not_ready", "the models are still loading")
+        return self._transcriber.transcribe(self.lineup, recording, language)
 
     async def speak(self, text: str, style: Style, rate: int) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
         """`text` aloud at `rate` Hz, unpaced; the next voice of the chain takes over if one fails before its first sound.
@@ -63,10 +96,11 @@ class App:
         voices = self.lineup.voices(style.language, style.voice)
         if not voices:
             raise ClientError("language_not_spoken", f"no voice here speaks {style.language!r}")
+        limit_s = self.config.limits.engine_s
         begun = False  # then no other voice may take over
         for voice in voices:
             try:
-                async with aclosing(_spoken(voice, text, style.of(voice.about), rate)) as facts:
+                async with aclosing(_spoken(voice, text, style.of(voice.about), rate, limit_s)) as facts:
                     async for fact in facts:
                         begun = True
                         yield fact
@@ -76,6 +110,10 @@ class App:
                 log.warning("%s cannot say it, the next voice does: %s", voice.about.name, error)
             else:
                 return
+
+    def _occupy(self, places: int) -> None:
+        self._open += places
+        self._metrics.sessions(self._open)
 
     def _sinks(self, name: str) -> tuple[Sink, ...]:
         folder = self.config.server.traces
@@ -89,32 +127,75 @@ class App:
 
 
 class Occupied:
-    """A session in its place; `run` it, since only its end gives the place back."""
+    """A session in its place, and as long as one may last. Adds to `Ready` what only the server as a whole knows."""
 
-    def __init__(self, app: App, lineup: Lineup, tell: Callable[[Fact], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        lineup: Lineup,
+        tell: Callable[[Fact], None],
+        pacing: Pacing | None,
+        turn_taking: TurnTaking | None,
+    ) -> None:
         self._app = app
+        self._tell = tell
+        self._voices = voices(lineup)
+        self._closed = False
         name = app._names()
         self._sinks = app._sinks(name)
-        self.session = Session(name, app.config, lineup, tell, sinks=self._sinks)
+        self.session = Session(
+            name, app.config, lineup, self._told, pacing=pacing, turn_taking=turn_taking, sinks=self._sinks
+        )
         self.command = self.session.command
-        app._open += 1
-        app._metrics.sessions(app._open)
+        self.detach = self.session.detach
+        app._occupy(1)
 
     async def run(self) -> None:
+        limit_s = self._app.config.limits.session_s
         try:
-            await self.session.run()
+            async with asyncio.timeout(limit_s) as limit:
+                await self.session.run()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            minutes = f"{limit_s / 60:g} minutes"
+            self._tell(Failure("session_expired", f"Your session hit the maximum duration of {minutes}."))
         finally:
-            self._app._open -= 1
-            self._app._metrics.sessions(self._app._open)
+            self.close()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._app._occupy(-1)
             for sink in self._sinks:
                 if isinstance(sink, TraceFile):
                     sink.close()
 
+    def attach(self, tell: Callable[[Fact], None], turn: int, played_ms: float) -> None:
+        """The client is back with another connection."""
+        self._tell = tell
+        self.session.attach(self._told, turn, played_ms)
 
-async def _spoken(voice: Speaker, text: str, style: Style, rate: int) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
+    def _told(self, fact: Fact) -> None:
+        self._tell(replace(fact, voices=self._voices) if isinstance(fact, Ready) else fact)
+
+
+def voices(lineup: Lineup) -> tuple[Voice, ...]:
+    """In the order in which they are tried. A speaker without names has its one voice, which cannot be asked for."""
+    return tuple(
+        Voice(name, tuple(sorted(about.languages)), about.name, about.emotion)
+        for about in (speaker.about for speaker in lineup.speakers)
+        for name in sorted(about.voices) or [""]
+    )
+
+
+async def _spoken(
+    voice: Speaker, text: str, style: Style, rate: int, limit_s: float
+) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
     sent, index = 0, 0
     resampler: Resampler | None = None
-    async with aclosing(voice.speak(_once(text), style)) as sounds:  # type: ignore[type-var]
+    watched = Watch(limit_s).over(voice.speak(_once(text), style), voice.about.name)
+    async with aclosing(watched) as sounds:  # type: ignore[type-var]
         async for sound in sounds:
             resampler = resampler or Resampler(sound.rate, rate)
             pcm = to_pcm16(resampler.push(sound.samples))

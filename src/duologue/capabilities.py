@@ -16,10 +16,10 @@ import numpy as np
 from duologue.app import App
 from duologue.audio import from_pcm16
 from duologue.caller import Caller, Reply
-from duologue.engines import Prompt, Style, Text, ToolCall, Writer
+from duologue.engines import Piece, Prompt, Style, Text, Writer
 from duologue.errors import DuologueError
+from duologue.line import AUDIBLE
 from duologue.protocols import ReplyAudio, ReplyDone
-from duologue.reply import AUDIBLE
 
 NAMES: Final = (
     "words stream as generated",
@@ -57,7 +57,7 @@ class Listening:
         self.prefill = writer.prefill
         self.forget = writer.forget
 
-    def write(self, prompt: Prompt) -> AsyncIterator[Text | ToolCall]:
+    def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
         self.asked.append(prompt)
         return self._writer.write(prompt)
 

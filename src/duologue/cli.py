@@ -57,12 +57,17 @@ def _add_serve(commands: Commands) -> None:
     serve = _add(commands, "serve", _serve, "serve the page and the protocols")
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (default 8080)")
+    serve.add_argument("--keys-file", metavar="FILE", help="whoever connects must show a key out of it, one a line")
+    serve.add_argument("--open", action="store_true", default=None, help="let anybody in, from other machines too")
+    serve.add_argument("--tls-certificate", metavar="FILE", help="speak https and wss: PEM, the chain after it")
+    serve.add_argument("--tls-key", metavar="FILE", help="the certificate's key, PEM")
 
 
 def _serve(args: argparse.Namespace, settings: config.Config) -> int:
     from duologue.serving import run
 
-    asyncio.run(run(config.override(settings, "server", host=args.host, port=args.port)))
+    names = ("host", "port", "keys_file", "open", "tls_certificate", "tls_key")
+    asyncio.run(run(config.override(settings, "server", **{name: getattr(args, name) for name in names})))
     return 0
 
 

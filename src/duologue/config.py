@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 from duologue.core.clauses import Cutting
+from duologue.core.patience import Patience
 from duologue.core.playout import Pacing
 from duologue.core.speech import SpeechSettings
-from duologue.core.turns import Patience
 from duologue.errors import ConfigError
 
 S = TypeVar("S")
@@ -45,16 +45,47 @@ class Limits:
     sessions: int = 16  # beyond it a client is refused at once, with a reason
     text_chars: int = 8_000  # typed at once; about the context of the packaged model
     message_bytes: int = 16_000_000  # one WebSocket message: a dropped WAV of some minutes
+    upload_bytes: int = 25_000_000  # one recording to transcribe: OpenAI's own limit, 13 minutes of 16 kHz WAV
     outbox_bytes: int = 8_000_000  # waiting for a client that stopped reading; then it is disconnected
     engine_s: float = 20.0  # an engine that works and gives nothing for so long has failed: nobody waits longer
     idle_s: float = 600.0  # nobody spoke or typed: the place is given back
+    session_s: float = 3_600.0  # the longest conversation: as long as OpenAI's, which clients are written for
+    resume_s: float = 60.0  # a lost connection's session waits so long for its client; a tunnel, a change of network
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
+    """Where it listens, and who may come in."""
+
     host: str = "127.0.0.1"  # loopback: a microphone page open to the network is a decision, not a default
     port: int = 8080
     traces: str = ""  # folder for a JSON-lines trace per session; empty keeps none
+    keys: tuple[str, ...] = ()  # whoever connects must show one of them; none: nobody is asked
+    keys_file: str = ""  # more of them, one a line: a file can be kept from other users' eyes
+    open: bool = False  # listen beyond loopback though no key is asked for
+    origins: tuple[str, ...] = ()  # pages that may connect beside the server's own: "https://app.example"; "*" is any
+    tls_certificate: str = ""  # PEM file, the chain after it; with `tls_key` the server speaks https and wss
+    tls_key: str = ""  # PEM file
+
+
+@dataclass(frozen=True, slots=True)
+class Realtime:
+    """For clients of the OpenAI Realtime API."""
+
+    lead_s: float = 0.3  # sound sent ahead over WebSocket: stock clients cannot hold it, it plays on when interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class Rtc:
+    """How WebRTC clients reach this server."""
+
+    udp_ports: str = ""  # "40000-40100", to be opened in a firewall or published by a container; empty: any
+    advertise: tuple[str, ...] = ()  # addresses that clients are told in place of the machine's own: it is behind NAT
+    stun_url: str = ""  # "stun:stun.example:3478", to find the own public address; empty: no stranger is asked
+    turn_url: str = ""  # "turn:turn.example:3478", relays for clients whose network lets nothing else through
+    turn_username: str = ""
+    turn_password: str = ""
+    connect_s: float = 10.0  # a client that has not connected by then never will
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +111,8 @@ class Config:
     conversation: Conversation = Conversation()
     limits: Limits = Limits()
     server: Server = Server()
+    realtime: Realtime = Realtime()
+    webrtc: Rtc = Rtc()
     engines: Engines = Engines()
 
 
@@ -147,6 +180,8 @@ def _table(value: Any, where: str, name: str) -> Mapping[str, Any]:
 def convert(value: Any, kind: Any, where: str) -> Any:
     """A value from TOML, JSON or the environment as the field's type, or a `ConfigError` (bad_setting)."""
     wrong = ConfigError("bad_setting", f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r}")
+    if kind is bool and value in ("true", "false"):
+        return value == "true"
     if kind in (int, float) and isinstance(value, str):
         try:
             return kind(value)
@@ -155,13 +190,13 @@ def convert(value: Any, kind: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind == tuple[str, ...]:
-        items = value.split(",") if isinstance(value, str) else value
+        items = [item for item in value.split(",") if item] if isinstance(value, str) else value
         if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
             return tuple(items)
         raise wrong
-    if kind in (int, float, str) and type(value) is kind:
+    if kind in (bool, int, float, str) and type(value) is kind:
         return value
-    if isinstance(value, Mapping) and kind not in (int, float, str):
+    if isinstance(value, Mapping) and kind not in (bool, int, float, str):
         return MappingProxyType(dict(value))
     raise wrong
 

@@ -1,37 +1,55 @@
 """What was said: the one owner of a conversation's history. It knows no engine and no session; both read it from here.
 
-A *turn* is what one side said in one go, and what `max_history` counts. An *exchange* is what the user said and what was
-answered, and what `context_window` counts; the one that is still without an answer counts too.
+A *turn* is what one side said in one go, or a function that was called and what it gave; `max_history` counts them. An
+*exchange* is what the user said and what was answered, and what `context_window` counts; the one that is still without an
+answer counts too.
 
-Only what was heard belongs here. A reply that was interrupted is added with the words that played; one of which nothing
-played is not added, and the user's words before and after then go to the model as one message.
+Only what was heard belongs here. A reply takes its place when it begins (`reserve`), and is filled with the words that
+played; one of which nothing played stays empty, is shown to nobody, and the user's words before and after go to the model as
+one message.
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 from duologue import clock
-from duologue.engines import Message
+from duologue.engines import Message, ToolCall
 from duologue.errors import ClientError, ConfigError
 
-Role: TypeAlias = Literal["user", "assistant"]
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """`timestamp` is when it was added, UTC; `metadata` is JSON-ready."""
+    """`timestamp` is when it was added, UTC; `metadata` is JSON-ready.
+
+    `call`: an assistant's turn that asked for a function; `answers`: the id of the call to which a tool's turn is the answer.
+    `words` of a spoken reply, each with the ms of its sound at which it ends, as far as the sound was sent; `id` is unique.
+    """
 
     role: Role
     content: str
     timestamp: datetime
     latency_ms: float | None
     metadata: Mapping[str, Any]
+    id: str = ""
+    call: ToolCall | None = None
+    answers: str = ""
+    words: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing of it was said or heard (yet): no part of what others see. A function may well give nothing."""
+        return not self.content and self.call is None and not self.answers
+
+    @property
+    def message(self) -> Message:
+        return Message(self.role, self.content, (self.call,) if self.call else (), self.answers)
 
 
 class ConversationManager:
@@ -46,48 +64,99 @@ class ConversationManager:
         if context_window < 1 or max_history < 1:
             raise ConfigError("bad_setting", "context_window and max_history must be at least 1")
         self.context_window = context_window
-        self._turns: deque[Turn] = deque(maxlen=max_history)
+        self._max_history = max_history
+        self._turns: list[Turn] = []
         self._wall_clock = wall_clock
+        self._added = 0
+
+    # ── What is said ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def add_turn(
-        self, role: Role, content: str, latency_ms: float | None = None, metadata: Mapping[str, Any] | None = None
+        self,
+        role: Role,
+        content: str,
+        latency_ms: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        item: str = "",
     ) -> None:
         """Content of nothing but spaces adds nothing: nobody said anything. Beyond `max_history` the oldest turn goes.
 
-        Raises `ClientError`: bad_role, bad_metadata (not JSON, or a latency that is no number).
+        Raises `ClientError`: bad_role, bad_metadata (not JSON, or a latency that is no number), duplicate_item.
         """
         if role not in get_args(Role):
-            raise ClientError("bad_role", f"a turn is the user's or the assistant's, not {role!r}'s")
-        turn = Turn(role, content.strip(), self._wall_clock(), *_as_json(latency_ms, dict(metadata or {})))
-        if turn.content:
-            self._turns.append(turn)
-
-    def amend_last(self, role: Role, content: str) -> bool:
-        """Gives the newest turn other words, if it is `role`'s; none at all drop it. False: it is not, nothing changed."""
-        if not (dropped := self._pop(role)):
-            return False
+            raise ClientError("bad_role", f"a turn is one of {', '.join(get_args(Role))}, not {role!r}")
+        checked = _as_json(latency_ms, dict(metadata or {}))
         if content.strip():
-            self._turns.append(replace(dropped, content=content.strip()))
-        return True
+            self._insert(Turn(role, content.strip(), self._wall_clock(), *checked, id=item), None)
 
-    def drop_last(self, role: Role) -> bool:
-        """Takes back the newest turn, if it is `role`'s: a user turn that is reopened. False: it is not, nothing changed."""
-        return self._pop(role) is not None
+    def reserve(self, role: Role, item: str, metadata: Mapping[str, Any] | None = None) -> None:
+        """A place for what will be said, or heard, by and by."""
+        self._insert(Turn(role, "", self._wall_clock(), *_as_json(None, dict(metadata or {})), id=item), None)
+
+    def fill(
+        self,
+        item: str,
+        content: str,
+        latency_ms: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        words: Iterable[tuple[str, float]] = (),
+    ) -> None:
+        """What was said in a place that was kept for it; nothing if the place is gone (a cleared history)."""
+        if (at := self._find(item)) is not None:
+            checked = _as_json(latency_ms, {**self._turns[at].metadata, **(metadata or {})})
+            self._turns[at] = replace(
+                self._turns[at], content=content.strip(), latency_ms=checked[0], metadata=checked[1], words=tuple(words)
+            )
+
+    # ── What clients edit ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def insert(
+        self, role: Role, content: str, item: str, after: str | None, call: ToolCall | None = None, answers: str = ""
+    ) -> str | None:
+        """`after` an item, at the end (None) or first (""); gives the id of the turn before it. Unlike `add_turn`, may be empty.
+
+        Raises `ClientError`: unknown_item, duplicate_item.
+        """
+        turn = Turn(role, content.strip(), self._wall_clock(), None, {}, item, call, answers)
+        self._insert(turn, after)
+        at = self._find(item)
+        return self._turns[at - 1].id if at else None
+
+    def remove(self, item: str) -> None:
+        """Raises `ClientError` (unknown_item)."""
+        del self._turns[self._place(item)]
+
+    def turn(self, item: str) -> Turn:
+        """Raises `ClientError` (unknown_item)."""
+        return self._turns[self._place(item)]
+
+    def cut(self, item: str, at_ms: float) -> Turn:
+        """Keeps of a spoken reply the words that end by `at_ms` of its sound. Raises `ClientError`: unknown_item, not_spoken."""
+        at = self._place(item)
+        turn = self._turns[at]
+        if turn.role != "assistant" or not (turn.words or turn.empty):
+            raise ClientError("not_spoken", "only a spoken reply can be cut")
+        kept = tuple(word for word in turn.words if word[1] <= at_ms)
+        self._turns[at] = replace(turn, content="".join(word for word, _ in kept).strip(), words=kept)
+        return self._turns[at]
+
+    # ── What others are told ──────────────────────────────────────────────────────────────────────────────────────
 
     def get_context(self, num_turns: int | None = None) -> list[Message]:
         """The last `num_turns` exchanges (default: `context_window`) as chat messages: roles alternate, the user's is first.
 
         An assistant's turn that answers nothing in the window (a greeting) is left out: chat templates want the user first.
         """
-        return _exchanges(self._turns, self.context_window if num_turns is None else num_turns)
+        said = [turn.message for turn in self._told()]
+        return _exchanges(said, self.context_window if num_turns is None else num_turns)
 
     def get_last_user_message(self) -> str | None:
-        return next((turn.content for turn in reversed(self._turns) if turn.role == "user"), None)
+        return next((turn.content for turn in reversed(self._told()) if turn.role == "user"), None)
 
     def resize(self, context_window: int, max_history: int) -> None:
         """Other bounds for the same conversation; what no longer fits is forgotten, oldest first."""
-        self.context_window = context_window
-        self._turns = deque(self._turns, maxlen=max_history)
+        self.context_window, self._max_history = context_window, max_history
+        self._forget_oldest()
 
     def clear_history(self) -> None:
         self._turns.clear()
@@ -98,7 +167,7 @@ class ConversationManager:
         `pending` is what the user is saying and what is not a turn yet: for drafts, and for filling a cache ahead.
         """
         system = [Message("system", instructions.strip())] if instructions.strip() else []
-        said: list[Turn | Message] = [*self._turns, Message("user", pending.strip())]
+        said = [*(turn.message for turn in self._told()), Message("user", pending.strip())]
         return system + _exchanges(said, self.context_window)
 
     def text(self, instructions: str, pending: str = "") -> str:
@@ -120,24 +189,56 @@ class ConversationManager:
                 "latency_ms": turn.latency_ms,
                 "metadata": turn.metadata,
             }
-            for turn in self._turns
+            for turn in self._told()
         ]
         return {"turns": turns, "total_turns": len(turns)}
 
-    def _pop(self, role: Role) -> Turn | None:
-        return self._turns.pop() if self._turns and self._turns[-1].role == role else None
+    def _told(self) -> list[Turn]:
+        return [turn for turn in self._turns if not turn.empty]
+
+    def _insert(self, turn: Turn, after: str | None) -> None:
+        self._added += 1
+        if turn.id and self._find(turn.id) is not None:
+            raise ClientError("duplicate_item", f"there is an item {turn.id!r} already")
+        at = len(self._turns) if after is None else 0 if after == "" else self._place(after) + 1
+        self._turns.insert(at, turn if turn.id else replace(turn, id=f"turn-{self._added}"))
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        del self._turns[: max(0, len(self._turns) - self._max_history)]
+
+    def _find(self, item: str) -> int | None:
+        return next((at for at, turn in enumerate(self._turns) if turn.id == item), None)
+
+    def _place(self, item: str) -> int:
+        at = self._find(item)
+        if at is None:
+            raise ClientError("unknown_item", f"there is no item {item!r}")
+        return at
 
 
-def _exchanges(said: Iterable[Turn | Message], count: int) -> list[Message]:
-    """The last `count` exchanges: neighbours of one role merged, from a user's message on."""
+def _exchanges(said: Iterable[Message], count: int) -> list[Message]:
+    """The last `count` exchanges, neighbours of one role merged, from a user's message on; what the system said before it, too.
+
+    Where no user has said anything there is only what the system said.
+    """
     merged: list[Message] = []
-    for turn in said:
-        if merged and merged[-1].role == turn.role:
-            merged[-1] = Message(turn.role, f"{merged[-1].content} {turn.content}".strip())
-        elif turn.content and (merged or turn.role == "user"):
-            merged.append(Message(turn.role, turn.content))
+    for message in said:
+        if merged and _same_speaker(merged[-1], message):
+            merged[-1] = _merged(merged[-1], message)
+        elif message.content or message.calls or message.answers:
+            merged.append(message)
     starts = [index for index, message in enumerate(merged) if message.role == "user"][-count:] if count > 0 else []
-    return merged[starts[0] :] if starts else []
+    first = starts[0] if starts else len(merged)
+    return [message for message in merged[:first] if message.role == "system"] + merged[first:]
+
+
+def _same_speaker(one: Message, other: Message) -> bool:
+    return one.role == other.role and not one.answers and not (one.calls and other.content)
+
+
+def _merged(one: Message, other: Message) -> Message:
+    return Message(one.role, f"{one.content} {other.content}".strip(), one.calls + other.calls)
 
 
 def _one_line(text: str) -> str:

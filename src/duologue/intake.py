@@ -39,6 +39,10 @@ class Intake:
     ) -> None:
         self.tape = Tape(TAPE_S)
         self.rate = rate
+        self.at = 0
+        """The sample at which the last frame ended."""
+        self.edges = True
+        """Whether voice activity is looked for; where the client itself says what is a turn, it is not."""
         self._vad = vad
         self._silence_s = settings.stop_s + FRAME_S
         self._speech = SpeechDetector(settings, INPUT_RATE)
@@ -55,6 +59,11 @@ class Intake:
         if self._speech.speaking:
             self._watchdog = asyncio.get_running_loop().call_later(MICROPHONE_GONE_S, self._gone)
 
+    def settle(self, settings: SpeechSettings) -> None:
+        """Other thresholds, from the next frame on; a voice that is speaking is forgotten."""
+        self._silence_s = settings.stop_s + FRAME_S
+        self._speech = SpeechDetector(settings, INPUT_RATE)
+
     def close(self) -> None:
         """Nothing more will come, or something just did: the watchdog is not needed."""
         if self._watchdog is not None:
@@ -63,7 +72,10 @@ class Intake:
 
     def _take(self, frame: Frame) -> None:
         self.tape.push(frame)
+        self.at = frame.end
         self._on_frame(frame)
+        if not self.edges:
+            return
         edge = self._speech.feed(self._vad(frame), frame.at, frame.end)
         if edge is not None:
             self._on_edge(edge, frame.end - round(edge.ago_s * INPUT_RATE))

@@ -65,9 +65,8 @@ async def converse(app: App, sound: Any) -> None:
             sound.OutputStream(OUTPUT_RATE, callback=loudspeaker.fill, **common),
         ):
             print("Speak; Ctrl-C ends. Headphones keep the reply from hearing itself.\n", flush=True)
-            while not running.done():
+            while not (await asyncio.wait([running], timeout=CURSOR_S))[0]:
                 session.command(Cursor(*loudspeaker.position()))
-                await asyncio.wait([running], timeout=CURSOR_S)
     except sound.PortAudioError as error:
         raise ConfigError("no_microphone", f"no microphone and loudspeaker can be opened: {error}") from error
     finally:

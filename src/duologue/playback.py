@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from duologue.audio import Audio, from_pcm16
+from duologue.line import AUDIBLE
 from duologue.protocols import ReplyAudio
-from duologue.reply import AUDIBLE
 
 SAMPLE_BYTES = 2
 

@@ -7,63 +7,94 @@ It takes what `Answer` gives, by plain calls, and tells the client; it starts no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-
-import numpy as np
+from collections.abc import Callable, Sequence
 
 from duologue import clock
-from duologue.audio import Resampler, to_pcm16
+from duologue.audio import Audio
 from duologue.core.events import Turn
-from duologue.core.playout import Block, Pacing, Playout, SpokenWord
+from duologue.core.playout import Block, Pacing, Playout
 from duologue.core.words import WordStream
-from duologue.engines import Sound, Text, ToolCall
-from duologue.protocols import Ducked, Fact, Interrupted, ReplyAudio, ReplyDone, ReplyWord, Resumed
-
-AUDIBLE = 0.01
-"""Amplitude (-40 dBFS) above which a sample counts as heard: under it lies the hiss before a voice's first sound."""
+from duologue.engines import Piece, Sound, Text, ToolCall, ToolCallPart
+from duologue.line import Line
+from duologue.protocols import (
+    Ducked,
+    Fact,
+    Interrupted,
+    ReplyAudio,
+    ReplyBegan,
+    ReplyCall,
+    ReplyCallPart,
+    ReplyDone,
+    ReplyRequest,
+    ReplyVoice,
+    ReplyWord,
+    ReplyWritten,
+    Resumed,
+)
 
 
 class Reply:
-    """The reply to one turn, at the client's `rate` in Hz. `text` is what the user asked; a draft for other words is void."""
+    """The reply to one turn, at the client's `rate` in Hz.
 
-    def __init__(self, turn: Turn, text: str, pacing: Pacing, rate: int, tell: Callable[[Fact], None]) -> None:
+    `text` is what the user asked, as `audio` for a model that hears, and `request` what the client asked for; a draft for others
+    is void. One that is not `spoken` has no sound.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        text: str,
+        pacing: Pacing,
+        rate: int,
+        tell: Callable[[Fact], None],
+        *,
+        request: ReplyRequest | None = None,
+        spoken: bool = True,
+        audio: Audio | None = None,
+    ) -> None:
         self.turn = turn
         self.text = text
+        self.request = request
+        self.spoken = spoken
+        self.audio = audio
         self.playout = Playout(pacing, rate)
         self.speaker = ""
         """The voice that says it, once it is known; if one failed, the one that took over."""
         self.latency_ms: float | None = None
         """Voice to voice, once it is known."""
         self.released_at: float | None = None
-        self.onset_s: float | None = None
-        """Seconds from the reply's first sample to its first audible one; None while there is none."""
         self._pacing = pacing
         self._rate = rate
         self._tell = tell
         self._changed = asyncio.Event()
         self._words = WordStream()
-        self._ready: list[tuple[str, float]] = []  # words and when each was whole; told from the release on
-        self._told_words = 0
+        self._ready: list[
+            tuple[str | ToolCallPart | ToolCall | ReplyVoice, float]
+        ] = []  # and since when; told from the release on
+        self._told: list[ReplyWord] = []
+        self._calls: list[str] = []  # ids, in the order in which they were begun
+        self._whole = True
         self._first_token_at: float | None = None
         self._written: list[str] = []
         self._text_ended = False
-        self._resampler: Resampler | None = None
-        self._source = (0, 0)  # rate in Hz of the sound that comes in, and how many samples of it have come
-        self._source_at = 0  # where in the reply they began
+        self._line = Line(rate)
         self._told_blocks = 0
         self._told_last = False
 
     # ── From the answer ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def give(self, item: Text | Sound | ToolCall) -> None:
+    def give(self, item: Piece | Sound) -> None:
         now = clock.now()
-        if isinstance(item, Text):
+        if isinstance(item, Sound):
+            self.playout.push(*self._line.push(item))
+        else:
             self._first_token_at = self._first_token_at or now
-            self._written.append(item.text)
-            self._ready += [(word, now) for word in self._words.push(item.text)]
-            self._tell_words()
-        elif isinstance(item, Sound):
-            self._take(item)
+            if isinstance(item, Text):
+                self._written.append(item.text)
+                self._ready += [(word, now) for word in self._words.push(item.text)]
+            else:
+                self._ready.append((item, now))
+            self._tell_ready()
         self._changed.set()
 
     def end_text(self) -> None:
@@ -71,15 +102,17 @@ class Reply:
         now = clock.now()
         self._ready += [(word, now) for word in self._words.flush()]
         self._text_ended = True
-        self._tell_words()
+        self._tell_ready()
 
-    def spoken_by(self, speaker: str) -> None:
+    def spoken_by(self, speaker: str, language: str, passed_over: Sequence[tuple[str, str]]) -> None:
         self.speaker = speaker
+        self._ready.append((ReplyVoice(self.turn.number, speaker, language, tuple(passed_over)), clock.now()))
+        self._tell_ready()
 
-    def complete(self) -> None:
-        """The answer has given all it has."""
-        if self._resampler is not None:
-            self.playout.push(to_pcm16(self._resampler.flush()))
+    def complete(self, *, whole: bool = True) -> None:
+        """The answer has given all it has; not `whole`: all that it was allowed."""
+        self._whole = whole
+        self.playout.push(self._line.flush())
         self.playout.finish()
         self._changed.set()
 
@@ -87,6 +120,11 @@ class Reply:
     def written(self) -> str:
         """All text so far, heard or not."""
         return "".join(self._written).strip()
+
+    @property
+    def onset_s(self) -> float | None:
+        """Seconds from the reply's first sample to its first audible one; None while there is none."""
+        return self._line.onset_s
 
     def in_hand_s(self) -> float:
         return self.playout.in_hand_s(clock.now())
@@ -96,30 +134,30 @@ class Reply:
         limit_s = self._pacing.draft_s if self.released_at is None else self._pacing.ahead_s
         return self.in_hand_s() < limit_s
 
-    def _take(self, sound: Sound) -> None:
-        if sound.rate != self._source[0]:
-            tail = b"" if self._resampler is None else to_pcm16(self._resampler.flush())
-            self.playout.push(tail)
-            self._resampler = Resampler(sound.rate, self._rate)
-            self._source, self._source_at = (sound.rate, 0), self.playout.made
-        assert self._resampler is not None
-        self._note_onset(sound)
-        began, ratio = self._source[1], self._rate / sound.rate
-        words = [SpokenWord(word.text, self._source_at + round((began + word.end) * ratio)) for word in sound.words]
-        self._source = (sound.rate, began + len(sound.samples))
-        self.playout.push(to_pcm16(self._resampler.push(sound.samples)), words)
-
-    def _note_onset(self, sound: Sound) -> None:
-        if self.onset_s is None and len(loud := np.flatnonzero(np.abs(sound.samples) >= AUDIBLE)):
-            self.onset_s = self._source_at / self._rate + (self._source[1] + int(loud[0])) / sound.rate
-
     # ── To the client ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def release(self) -> None:
-        """The turn is decided: what was drafted leaves at once."""
+    def release(self, *, answers: bool = True) -> None:
+        """The turn is decided: what was drafted leaves at once. `answers` False: the user said nothing in it."""
         self.released_at = clock.now()
+        name = self.request.name if self.request else ""
+        self._tell(ReplyBegan(self.turn.number, name, self.spoken, answers))
         self.playout.resume(self.released_at)
-        self._tell_words()
+        self._tell_ready()
+        self._changed.set()
+
+    def park(self) -> None:
+        """The client is gone, and may be back: its sound waits."""
+        self.playout.leave(clock.now())
+
+    def unpark(self, played_ms: float | None) -> None:
+        """The client is back: what it has not played (None: it cannot say) is sent again, and all words, for it may have missed
+        some."""
+        self.playout.rewind(played_ms, clock.now())
+        self._told_last = False
+        for word in self._told:
+            self._tell(word)
+        if self.released_at is not None and self.playout.held:
+            self._tell(Ducked(self.turn.number))
         self._changed.set()
 
     def hold(self) -> None:
@@ -138,10 +176,19 @@ class Reply:
 
     def cut(self) -> tuple[str, float]:
         """Ends it here; gives the words that were heard and the ms of sound. The client throws away the rest."""
-        heard_text, heard_ms = self.playout.heard(clock.now())
+        heard_text, heard_ms = self.playout.heard(clock.now()) if self.spoken else (self.written, 0.0)
         if self.released_at is not None:
             self._tell(Interrupted(self.turn.number, heard_text, heard_ms))
         return heard_text, heard_ms
+
+    @property
+    def sent_words(self) -> tuple[tuple[str, float], ...]:
+        """All whose sound was sent, each with the ms at which it ends."""
+        return tuple((word.text, self._ms(word.end)) for word in self.playout.sent_words)
+
+    @property
+    def sent_ms(self) -> float:
+        return self._ms(self.playout.sent)
 
     async def play(self, audible: Callable[[], None]) -> None:
         """Paces the sound to the client until all of it has been heard. `audible` is called as the first block leaves."""
@@ -150,13 +197,13 @@ class Reply:
                 self._tell_block(block)
                 if self._told_blocks == 1:
                     audible()
-            self._tell_last_block()
+            self._tell_written()
             if self.playout.done(clock.now()):
                 return
             await self._wait()
 
     def done(self) -> None:
-        self._tell(ReplyDone(self.turn.number, self.written, self._ms(self.playout.sent), self.speaker))
+        self._tell(ReplyDone(self.turn.number, self.written, self.sent_ms, self.speaker, self._whole))
 
     async def _wait(self) -> None:
         self._changed.clear()
@@ -171,19 +218,26 @@ class Reply:
         index, self._told_blocks = self._told_blocks, self._told_blocks + 1
         self._tell(ReplyAudio(self.turn.number, index, block.pcm, self._rate, self._ms(block.at), words, False))
 
-    def _tell_last_block(self) -> None:
-        """Empty, and as soon as the sound before it: a client that waits for it must not wait for the listener."""
-        if self.playout.all_sent and not self._told_last:
-            self._told_last = True
-            at_ms = self._ms(self.playout.sent)
-            self._tell(ReplyAudio(self.turn.number, self._told_blocks, b"", self._rate, at_ms, (), True))
+    def _tell_written(self) -> None:
+        """An empty block, as soon as the sound before it: a client that waits for it must not wait for the listener."""
+        if not self.playout.all_sent or self._told_last:
+            return
+        self._told_last = True
+        if self.spoken:
+            self._tell(ReplyAudio(self.turn.number, self._told_blocks, b"", self._rate, self.sent_ms, (), True))
+        self._tell(ReplyWritten(self.turn.number, self.written, self._whole))
 
-    def _tell_words(self) -> None:
+    def _tell_ready(self) -> None:
         if self.released_at is None:
             return
         ready, self._ready = self._ready, []
-        for word, made_at in ready:
-            self._tell_word(word, made_at, final=False)
+        for item, made_at in ready:
+            if isinstance(item, str):
+                self._tell_word(item, made_at, final=False)
+            elif isinstance(item, ReplyVoice):
+                self._tell(item)
+            else:
+                self._tell_call(item)
         if self._text_ended:
             self._text_ended = False
             self._tell_word("", clock.now(), final=True)
@@ -191,8 +245,17 @@ class Reply:
     def _tell_word(self, word: str, made_at: float, *, final: bool) -> None:
         first = self._since_release_ms(self._first_token_at or made_at)
         made = self._since_release_ms(made_at)
-        index, self._told_words = self._told_words, self._told_words + 1
-        self._tell(ReplyWord(self.turn.number, index, word, final, True, first, made))
+        self._told.append(ReplyWord(self.turn.number, len(self._told), word, final, self.spoken, first, made))
+        self._tell(self._told[-1])
+
+    def _tell_call(self, item: ToolCallPart | ToolCall) -> None:
+        if item.id not in self._calls:
+            self._calls.append(item.id)
+        index = self._calls.index(item.id)
+        if isinstance(item, ToolCall):
+            self._tell(ReplyCall(self.turn.number, index, item))
+        else:
+            self._tell(ReplyCallPart(self.turn.number, index, item.id, item.name, item.arguments))
 
     def _since_release_ms(self, at: float) -> float:
         assert self.released_at is not None

@@ -1,8 +1,8 @@
 """One conversation: drives the core with the engines and tells one client.
 
-The only place that starts tasks. Everything that decides is in `core`; everything that happens comes to `_happened` by a
-plain call, is decided at once and run to completion: the dispatcher never waits, and two decisions never interleave.
-Knows neither JSON nor sockets: commands come in through `command`, facts leave through `tell`.
+Everything that decides is in `core`; everything that happens comes to the dispatcher by a plain call. What is to be done about it
+is done by the session's parts: `Listener` hears the user, `Replies` answers, `Edits` changes the history. Knows neither JSON nor
+sockets: commands come in through `command`, facts leave through `tell`.
 """
 
 from __future__ import annotations
@@ -10,78 +10,34 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import partial
-from typing import Any, Literal, ParamSpec
+from typing import Any, Literal
 
 from duologue import clock
-from duologue.answer import Answer
-from duologue.audio import INPUT_RATE, Frame
+from duologue import protocols as p
+from duologue.audio import INPUT_RATE
 from duologue.config import Config, Conversation
 from duologue.conversation import ConversationManager
-from duologue.core.events import (
-    Commit,
-    Draft,
-    Drop,
-    Duck,
-    Event,
-    Failed,
-    GoOn,
-    Listen,
-    Overheard,
-    Reopen,
-    ReplyAudible,
-    ReplyEnded,
-    Resume,
-    Score,
-    Scored,
-    Silence,
-    SpeechStarted,
-    SpeechStopped,
-    StopPressed,
-    Transcribe,
-    Transcribed,
-    Turn,
-    TurnHandedOver,
-    Typed,
-)
-from duologue.core.turns import Phase, Turns
-from duologue.core.words import is_echo
-from duologue.ear import Ear
-from duologue.engines import Message, Prompt, Speaker, Style, Transcript, TurnDetector
+from duologue.core import events as e
+from duologue.core.playout import Pacing
+from duologue.core.turns import Manners, Phase, Turns
+from duologue.dispatcher import Dispatcher
+from duologue.edits import Edits
+from duologue.engines import UNHEARD
 from duologue.engines.lineup import Lineup
-from duologue.errors import ClientError, EngineError
+from duologue.errors import ClientError
 from duologue.intake import Edge, Intake
-from duologue.protocols import (
-    ClearHistory,
-    Command,
-    Configure,
-    Configured,
-    Cursor,
-    EndTurn,
-    Export,
-    Exported,
-    Fact,
-    Failure,
-    Heard,
-    Interrupt,
-    Latency,
-    Microphone,
-    Ready,
-    Reopened,
-    StateChanged,
-    Type,
-    UserSpeech,
-)
+from duologue.listener import Listener
+from duologue.replies import Replies
 from duologue.reply import Reply
-from duologue.trace import Audible, LatencyMeter, Sink, Trace, VoiceEnded, Waterfall
-from duologue.work import Work
+from duologue.trace import LatencyMeter, Sink, Trace, Waterfall
+from duologue.understanding import Understanding
+from duologue.wishes import Wishes
+from duologue.work import Cause, Work
 
 log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
 
 State = Literal["listening", "hearing", "thinking", "speaking"]
 
@@ -92,13 +48,21 @@ STATES: Mapping[Phase, State] = {
     Phase.THINKING: "thinking",
     Phase.SPEAKING: "speaking",
     Phase.OVERLAP: "hearing",
+    Phase.BESIDE: "hearing",
 }
+
+HEARING = (Phase.HEARING, Phase.PAUSED, Phase.OVERLAP, Phase.BESIDE)
+"""A turn is being taken."""
+
+MISSED_FACTS = 2_000
+"""Kept for a client that is away; beyond it the oldest go. Its sound waits where it is made and is not among them."""
 
 
 class Session:
     """`tell` is called with each fact, in order, and must neither block nor wait. Make it inside a running loop.
 
-    `input_rate` and `output_rate` in Hz are the client's own; `sinks` get the trace.
+    `pacing` and `turn_taking` where the client's protocol has its own; `input_rate` and `output_rate` in Hz are the client's;
+    `sinks` get the trace.
     """
 
     def __init__(
@@ -106,32 +70,41 @@ class Session:
         name: str,
         config: Config,
         lineup: Lineup,
-        tell: Callable[[Fact], None],
+        tell: Callable[[p.Fact], None],
         *,
         input_rate: int = INPUT_RATE,
         output_rate: int = 24_000,
+        pacing: Pacing | None = None,
+        turn_taking: p.TurnTaking | None = None,
         sinks: tuple[Sink, ...] = (),
     ) -> None:
         self.name = name
-        self.settings: Conversation = config.conversation
-        self.conversation = ConversationManager(self.settings.context_window, self.settings.max_history)
+        turn_taking = turn_taking or p.TurnTaking(config.speech, config.patience, Manners())
+        settings = config.conversation
+        self.conversation = ConversationManager(settings.context_window, settings.max_history)
         self._config = config
         self._lineup = lineup
         self._tell_client = tell
-        self._output_rate = output_rate
+        self._wishes = Wishes(settings, turn_taking, pacing or config.pacing, output_rate)
         self._trace = Trace(clock.now(), *sinks, LatencyMeter(self._tell_latency))
-        self._turns = Turns(config.patience)
+        self._turns = Turns(turn_taking.patience, turn_taking.manners)
+        self._dispatcher = Dispatcher(self._turns, self._trace, self._carry_out, self._tell_state)
         self._intake = self._open_intake(input_rate)
-        self._happenings: deque[Event] = deque()
-        self._deciding = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._handed_over_at = (
+            0  # microphone sample; a turn that the client ends itself begins where its last one ended
+        )
         self._used_at = clock.now()
-        self._ear: Ear | None = None
-        self._answered: Ear | None = None  # of the turn that is being replied to, in case it is reopened
-        self._reply: Reply | None = None
-        self._language = "en"
+        self._missed: deque[p.Fact] = deque(maxlen=MISSED_FACTS)
         self._state: State = "listening"
         self._work: Work
+        self._listener: Listener
+        self._replies: Replies
+        self._edits: Edits
+        self._understanding: Understanding | None = None
+
+    @property
+    def settings(self) -> Conversation:
+        return self._wishes.settings
 
     # ── Life ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,328 +112,342 @@ class Session:
         """Until cancelled, or nothing was said or typed for `limits.idle_s`. Call `command` only while this runs."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._work = Work(tasks)
-                self._tell(Ready(self.name, self._in_force(), self._lineup.names()))
+                self._make_parts(tasks)
+                self._tell(p.Ready(self.name, self._in_force(), self._lineup.names()))
                 for warning in self._lineup.warnings:
-                    self._tell(Failure("degraded", warning))
+                    self._tell(p.Failure("degraded", warning))
                 await self._until_idle()
                 self._work.cancel()
         finally:
             self._intake.close()
-            if self._timer is not None:
-                self._timer.cancel()
+            self._dispatcher.close()
             self._lineup.writer.forget(self.name)
+
+    def _make_parts(self, tasks: asyncio.TaskGroup) -> None:
+        happened, tell = self._dispatcher.happened, self._tell
+        name, config, lineup, wishes, conversation = (
+            self.name,
+            self._config,
+            self._lineup,
+            self._wishes,
+            self.conversation,
+        )
+        self._work = work = Work(tasks, self._fail)
+        self._edits = Edits(conversation, lineup.recognizer, config.limits.engine_s, work, tell)
+        if (model := lineup.speech_model) is not None:
+            self._understanding = Understanding(name, model, config.limits.engine_s, conversation, work, tell)
+        self._replies = Replies(
+            name, config, lineup, wishes, conversation, work, happened, tell, self._mark, self._settled
+        )
+        self._listener = Listener(
+            name, config, lineup, wishes, conversation, self._turns, work, happened, tell, lambda: self._replies.written
+        )
+
+    async def _settled(self) -> bool:
+        waited = await self._edits.settled()
+        return (self._understanding is not None and await self._understanding.settled()) or waited
 
     async def _until_idle(self) -> None:
         limit_s = self._config.limits.idle_s
         while (left_s := self._used_at + limit_s - clock.now()) > 0:  # noqa: ASYNC110 (time is what is waited for)
             await asyncio.sleep(left_s)
-        self._tell(Failure("idle_timeout", f"nothing was said or typed for {limit_s:g} s"))
+        self._tell(p.Failure("idle_timeout", f"nothing was said or typed for {limit_s:g} s"))
 
-    def command(self, command: Command) -> None:
-        """What the client asks, at once. Raises `ClientError`; the session lives on."""
-        match command:
-            case Microphone(samples):
-                self._intake.push(samples)
-            case Type(text):
-                self._type(text)
-            case Interrupt():
-                self._happened(StopPressed())
-            case EndTurn():
-                self._happened(TurnHandedOver())
-            case Cursor(turn, played_ms):
-                if self._reply is not None and self._reply.turn.number == turn:
-                    self._reply.cursor(played_ms)
-            case Configure(settings):
-                self._configure(settings)
-            case ClearHistory():
-                self._happened(StopPressed())
-                self.conversation.clear_history()
-            case Export():
-                self._tell(Exported(self.conversation.export_conversation()))
+    def detach(self) -> None:
+        """The client is gone and may be back: its sound waits, and so do the facts that it misses."""
+        self._tell_client = self._missed.append
+        self._replies.park()
 
-    def _type(self, text: str) -> None:
-        longest = self._config.limits.text_chars
+    def attach(self, tell: Callable[[p.Fact], None], turn: int, played_ms: float) -> None:
+        """The client is back, and had played so much of the reply to `turn`. It is told how things stand and what it missed.
+
+        What it never heard of a reply that is over is said again, as a reply of its own.
+        """
+        unheard = self._replies.take_unheard(turn, played_ms) if self._turns.phase is Phase.IDLE else ""
+        self._tell_client = tell
+        self._tell(p.Ready(self.name, self._in_force(), self._lineup.names(), said=self._said()))
+        while self._missed:
+            tell(self._missed.popleft())
+        tell(p.StateChanged(self._turns.hearing.number, self._state))
+        self._replies.unpark(turn, played_ms)
+        if unheard:
+            self._replies.unsaid = unheard
+            self._dispatcher.happened(e.Asked())
+
+    def _said(self) -> tuple[p.Said, ...]:
+        turns = self.conversation.export_conversation()["turns"]
+        return tuple(p.Said(turn["role"], turn["content"], turn["metadata"].get("turn")) for turn in turns)
+
+    # ── What the client asks ──────────────────────────────────────────────────────────────────────────────────────
+
+    def command(self, command: p.Command) -> None:
+        """At once. Raises `ClientError`; the session lives on."""
+        COMMANDS[type(command)](self, command)
+
+    def _microphone(self, command: p.Microphone) -> None:
+        if self._wishes.turn_taking.manners.by_hand and self._turns.phase not in HEARING:
+            self._dispatcher.happened(e.SpeechStarted(self._handed_over_at, 0.0))
+        self._intake.push(command.samples)
+
+    def _type(self, command: p.Type) -> None:
+        text, longest = command.text, self._config.limits.text_chars
         if not text.strip():
             raise ClientError("empty_text", "the typed text is empty")
         if len(text) > longest:
             raise ClientError("text_too_long", f"{len(text)} characters were typed; at most {longest} are taken")
         self._used_at = clock.now()
-        self._happened(Typed(text.strip()))
+        self._dispatcher.happened(e.Typed(text.strip()))
 
-    def _configure(self, settings: Mapping[str, Any]) -> None:
+    def _interrupt(self, command: p.Interrupt) -> None:
+        if command.turn is not None and command.turn < 0:
+            return self._replies.end_aside(command.turn)
+        if command.turn in (None, self._turns.replying and self._turns.replying.number):
+            self._dispatcher.happened(e.StopPressed())
+        return None
+
+    def _end_turn(self, command: p.EndTurn) -> None:
+        self._used_at = clock.now()
+        self._handed_over_at = self._intake.at
+        self._dispatcher.happened(e.TurnHandedOver())
+
+    def _clear_microphone(self, command: p.ClearMicrophone) -> None:
+        self._handed_over_at = self._intake.at
+        self._dispatcher.happened(e.TurnTakenBack())
+        self._tell(p.MicrophoneCleared())
+
+    def _cursor(self, command: p.Cursor) -> None:
+        self._replies.cursor(command.turn, command.played_ms)
+
+    def _clear_history(self, command: p.ClearHistory) -> None:
+        self._dispatcher.happened(e.StopPressed())
+        self._replies.void_draft()
+        self.conversation.clear_history()
+
+    def _export(self, command: p.Export) -> None:
+        self._tell(p.Exported(self.conversation.export_conversation()))
+
+    def _restore(self, command: p.Restore) -> None:
+        if self._turns.hearing.number:
+            raise ClientError("not_new", "only a session in which nothing was said yet can take over a conversation")
+        for role, text in command.turns:
+            self.conversation.add_turn(role, text)
+        if command.unheard.strip():
+            self._replies.unsaid = command.unheard.strip()
+            self._dispatcher.happened(e.Asked())
+
+    def _respond(self, command: p.Respond) -> None:
+        self._used_at = clock.now()
+        self._replies.check(command.request)
+        if command.request.aside:
+            return self._replies.begin_aside(command.request)
+        self._replies.request = command.request
+        return self._dispatcher.happened(e.Asked())
+
+    def _add_item(self, command: p.AddItem) -> None:
+        self._used_at = clock.now()
+        self._edits.add(command)
+
+    def _remove_item(self, command: p.RemoveItem) -> None:
+        self._edits.remove(command)
+
+    def _show_item(self, command: p.ShowItem) -> None:
+        self._edits.show(command)
+
+    def _cut_item(self, command: p.CutItem) -> None:
+        replying = self._turns.replying
+        if replying is not None and command.id == p.reply_item(self.name, replying.number):
+            self._replies.cursor(replying.number, command.at_ms)
+            self._dispatcher.happened(e.StopPressed())
+        self._edits.cut(command)
+
+    def _configure(self, command: p.Configure) -> None:
         """Settings of `config.Conversation`; and the client's rates, which its protocol lets change only before any sound."""
-        chosen = dict(settings)
+        chosen, wishes = dict(command.settings), self._wishes
         self._lineup.check_voice(chosen.get("voice", ""))
-        self._output_rate = chosen.pop("output_rate", self._output_rate)
-        if "input_rate" in chosen:
+        wishes.output_rate = chosen.pop("output_rate", wishes.output_rate)
+        input_rate = chosen.pop("input_rate", self._intake.rate)
+        if input_rate != self._intake.rate:
             self._intake.close()
-            self._intake = self._open_intake(chosen.pop("input_rate"))
-        self.settings = replace(self.settings, **chosen)
-        self.conversation.resize(self.settings.context_window, self.settings.max_history)
-        self._tell(Configured(self._in_force()))
+            self._intake = self._open_intake(input_rate)
+        wishes.settings = replace(wishes.settings, **chosen)
+        wishes.writing = command.writing or wishes.writing
+        if command.turn_taking is not None:
+            self._take_turns(command.turn_taking)
+        self.conversation.resize(wishes.settings.context_window, wishes.settings.max_history)
+        self._tell(p.Configured(self._in_force()))
+
+    def _take_turns(self, wanted: p.TurnTaking) -> None:
+        had, self._wishes.turn_taking = self._wishes.turn_taking, wanted
+        if (had.manners.by_hand, had.speech) != (wanted.manners.by_hand, wanted.speech):
+            self._dispatcher.happened(
+                e.TurnTakenBack()
+            )  # the turn that is being heard would never be ended by the new rules
+            self._intake.settle(wanted.speech)
+            self._intake.edges = not wanted.manners.by_hand
+            self._handed_over_at = self._intake.at
+        self._turns.patience, self._turns.manners = wanted.patience, wanted.manners
 
     def _in_force(self) -> dict[str, Any]:
-        return asdict(self.settings) | {"input_rate": self._intake.rate, "output_rate": self._output_rate}
+        rates = {"input_rate": self._intake.rate, "output_rate": self._wishes.output_rate}
+        return asdict(self._wishes.settings) | rates
 
     def _open_intake(self, rate: int) -> Intake:
-        return Intake(rate, self._lineup.vad.open(), self._config.speech, self._frame, self._edge)
+        intake = Intake(rate, self._lineup.vad.open(), self._wishes.turn_taking.speech, self._frame, self._edge)
+        intake.edges = not self._wishes.turn_taking.manners.by_hand
+        return intake
 
-    # ── Deciding ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── What there is to do ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _happened(self, event: Event) -> None:
-        self._happenings.append(event)
-        if not self._deciding:  # else whoever is deciding takes it next
-            self._decide(self._take_next)
+    def _carry_out(self, todo: e.Todo) -> None:
+        TODOS[type(todo)](self, todo)
 
-    def _wake(self) -> None:
-        self._decide(lambda now: self._turns.wake(now))
-        if self._happenings:
-            self._decide(self._take_next)
-
-    def _take_next(self, now: float) -> list[Any]:
-        event = self._happenings.popleft()
-        self._trace.note(now, "event", event)
-        if isinstance(event, SpeechStopped):
-            self._trace.note(now, "mark", VoiceEnded(self._turns.hearing.number, event.ago_s))
-        return self._turns.handle(event, now)
-
-    def _decide(self, ask: Callable[[float], list[Any]]) -> None:
-        self._deciding = True
-        try:
-            for todo in ask(now := clock.now()):
-                self._trace.note(now, "todo", todo)
-                DO[type(todo)](self, todo)
-        finally:
-            self._deciding = False
-        self._tell_state()
-        self._set_timer()
-        if self._happenings:
-            self._decide(self._take_next)
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        wake_at = self._turns.wake_at
-        self._timer = None if wake_at is None else asyncio.get_running_loop().call_at(wake_at, self._wake)
-
-    # ── Hearing ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _frame(self, frame: Frame) -> None:
-        if self._ear is not None:
-            with self._contained(self._ear):
-                self._ear.feed(frame)
+    def _frame(self, frame: Any) -> None:
+        self._listener.frame(frame)
 
     def _edge(self, edge: Edge, at: int) -> None:
         self._used_at = clock.now()
-        self._happened(edge)
-        speaking = isinstance(edge, SpeechStarted)
-        self._tell(UserSpeech(self._turns.hearing.number, speaking, at * 1000 / INPUT_RATE))
+        self._dispatcher.happened(edge)
+        speaking = isinstance(edge, e.SpeechStarted)
+        self._tell(p.UserSpeech(self._turns.hearing.number, speaking, at * 1000 / INPUT_RATE))
 
-    def _listen(self, todo: Listen) -> None:
-        self._open_ear(todo.turn, self._intake.tape.since(todo.since))
+    def _listen(self, todo: e.Listen) -> None:
+        self._listener.listen(todo.turn, self._intake.tape.since(todo.since))
 
-    def _open_ear(self, turn: Turn, frames: list[Frame]) -> None:
-        self._ear = ear = Ear(turn, frames, self._config.patience.longest_turn_s, self._config.limits.engine_s)
-        self._start("ear", ear, ear.run, self._lineup.recognizer, self._recognized)
-        if self._turns.replying is None:
-            self._start("prefill", ear, self._prefill, self._messages())
+    def _go_on(self, todo: e.GoOn) -> None:
+        self._replies.void_draft()
+        self._listener.go_on(todo.turn)
 
-    def _recognized(self, turn: Turn, transcript: Transcript) -> None:
-        text = transcript.text.strip()
-        final, replying = transcript.final, self._turns.replying is not None
-        if replying and self._reply is not None and is_echo(text, self._reply.written, final):
-            text = ""
-        if final:
-            self._language = transcript.language
-            self._happened(Transcribed(turn, text, transcript.confidence))
-        elif text and turn == self._turns.hearing:
-            self._happened(Overheard(turn, text, transcript.confidence))
-            self._tell_partial(turn, text)
+    def _transcribe(self, todo: e.Transcribe) -> None:
+        self._listener.transcribe(todo.turn)
 
-    def _tell_partial(self, turn: Turn, text: str) -> None:
-        if self._turns.phase is Phase.HEARING and turn == self._turns.hearing and self._ear is not None:
-            self._tell(Heard(turn.number, text, False, self._language))
-            self._start("prefill", self._ear, self._prefill, self._messages(text))
+    def _score(self, todo: e.Score) -> None:
+        self._listener.score(todo.turn)
 
-    def _go_on(self, todo: GoOn) -> None:
-        self._work.cancel("score")
-        if self._reply is not None and self._reply.released_at is None:
-            self._end_reply()
-        if self._ear is not None:
-            self._ear.turn = todo.turn
+    def _drop(self, todo: e.Drop) -> None:
+        self._listener.drop(todo.turn)
+        self._replies.drop(todo.turn)
+        self._tell(p.TurnDropped(todo.turn.number))
 
-    def _transcribe(self, todo: Transcribe) -> None:
-        if self._ear is not None:
-            with self._contained(self._ear):
-                self._ear.pause(todo.turn)
+    def _draft(self, todo: e.Draft) -> None:
+        self._replies.draft(todo.turn, todo.text, self._listener.audio_of(todo.turn))
 
-    def _score(self, todo: Score) -> None:
-        detector, ear = self._lineup.turn_detector, self._ear
-        if detector is not None and ear is not None:  # else silence alone will end the turn
-            self._start("score", ear, self._ask, detector, ear, todo.turn)
+    def _commit(self, todo: e.Commit) -> None:
+        language, audio = self._wishes.heard_language, self._listener.audio_of(todo.turn)
+        text = "" if todo.text == UNHEARD else todo.text
+        self._listener.close()
+        self._tell(p.Heard(todo.turn.number, text, True, language))
+        if todo.answer:
+            self._replies.prepare(todo.turn, todo.text, audio)
+        item = p.user_item(self.name, todo.turn.number)
+        self.conversation.reserve("user", item, {"turn": todo.turn.number, "language": language})
+        self.conversation.fill(item, text)
+        if self._understanding is not None and audio is not None and not text:
+            self._understanding.keep(todo.turn, audio)
+        if todo.answer:
+            self._replies.release()
+        else:
+            self._understand(todo.turn.number)
 
-    async def _ask(self, detector: TurnDetector, ear: Ear, turn: Turn) -> None:
-        try:
-            async with asyncio.timeout(self._config.patience.incomplete_s):
-                self._happened(Scored(turn, await detector.complete(ear.audio, ear.text)))
-        except (EngineError, TimeoutError) as error:
-            log.warning("the turn detector failed; silence alone ends turn %s: %r", turn.number, error)
+    def _understand(self, turn: int) -> None:
+        if self._understanding is not None:
+            self._understanding.begin(turn)
 
-    def _drop(self, todo: Drop) -> None:
-        if self._ear is not None and self._ear.turn.number == todo.turn.number:
-            self._work.cancel("ear", "score", "prefill")
-            self._ear = None
-        if self._reply is not None and self._reply.turn.number == todo.turn.number:
-            self._end_reply()
+    def _answer(self, todo: e.Answer) -> None:
+        self._replies.prepare(todo.turn, "")
+        self._replies.release(answers=False)
 
-    # ── Replying ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def _nudge(self, todo: e.Nudge) -> None:
+        self._tell(p.Nudged(todo.turn.number))
 
-    def _draft(self, todo: Draft | Commit) -> None:
-        self._end_reply()
-        self._work.cancel("prefill")
-        self._reply = reply = Reply(todo.turn, todo.text, self._config.pacing, self._output_rate, self._tell)
-        self._start("reply", reply, self._answer, reply, self._messages(todo.text))
-        self._start("play", reply, self._play, reply)
+    def _silence(self, todo: e.Silence) -> None:
+        self._replies.silence(todo.turn)
 
-    def _commit(self, todo: Commit) -> None:
-        self._work.cancel("ear", "score")
-        self._answered, self._ear = self._ear, None
-        self._tell(Heard(todo.turn.number, todo.text, True, self._language))
-        if self._reply is None or self._reply.turn != todo.turn or self._reply.text != todo.text:
-            self._draft(todo)
-        metadata = {"turn": todo.turn.number, "language": self._language}
-        self.conversation.add_turn("user", todo.text, metadata=metadata)
-        assert self._reply is not None
-        self._reply.release()
+    def _reopen(self, todo: e.Reopen) -> None:
+        self._replies.take_back(todo.was)
+        self.conversation.remove(p.user_item(self.name, todo.was.number))
+        if self._understanding is not None:
+            self._understanding.forget(todo.was.number)
+        self._tell(p.Reopened(todo.turn.number))
+        self._listener.reopen(todo.turn)
 
-    async def _answer(self, reply: Reply, messages: list[Message]) -> None:
-        limit_s = self._config.limits.engine_s
-        answer = Answer(self._voices(), self._style(), reply, cutting=self._config.cutting, engine_timeout_s=limit_s)
-        await answer.run(self._lineup.writer.write(Prompt(self.name, messages)))
-        reply.complete()
+    def _duck(self, todo: e.Duck) -> None:
+        if self._replies.current is not None:
+            self._replies.current.hold()
 
-    async def _play(self, reply: Reply) -> None:
-        await reply.play(lambda: self._audible(reply))
-        reply.done()
-        self._remember(reply, reply.written)
-        self._reply = None
-        self._happened(ReplyEnded(reply.turn))
+    def _resume(self, todo: e.Resume) -> None:
+        if self._replies.current is not None:
+            self._replies.current.resume()
 
-    def _audible(self, reply: Reply) -> None:
-        self._trace.note(clock.now(), "mark", Audible(reply.turn.number, reply.onset_s or 0.0))
-        self._happened(ReplyAudible(reply.turn))
-
-    def _silence(self, todo: Silence) -> None:
-        if self._reply is not None and self._reply.turn == todo.turn:
-            heard_text, _ = self._reply.cut()
-            self._remember(self._reply, heard_text, interrupted=True)
-            self._end_reply()
-
-    def _reopen(self, todo: Reopen) -> None:
-        if self._reply is not None and self._reply.turn == todo.was:
-            self._reply.cut()
-            self._end_reply()
-        self.conversation.drop_last("user")
-        self._tell(Reopened(todo.turn.number))
-        if self._ear is not None and self._answered is not None:
-            self._open_ear(todo.turn, [*self._answered.frames, *self._ear.frames])
-
-    def _duck(self, todo: Duck) -> None:
-        if self._reply is not None:
-            self._reply.hold()
-
-    def _resume(self, todo: Resume) -> None:
-        if self._reply is not None:
-            self._reply.resume()
-
-    def _end_reply(self) -> None:
-        """What is still in the making is cancelled; what was told before stays told."""
-        self._work.cancel("reply", "play")
-        self._reply = None
-
-    def _remember(self, reply: Reply, text: str, *, interrupted: bool = False) -> None:
-        metadata = {"turn": reply.turn.number, "interrupted": interrupted, "speaker": reply.speaker}
-        self.conversation.add_turn("assistant", text, reply.latency_ms, metadata)
-
-    async def _prefill(self, messages: list[Message]) -> None:
-        try:
-            await self._lineup.writer.prefill(Prompt(self.name, messages))
-        except EngineError as error:
-            log.warning("prefill failed, the reply will only start later: %s", error)
-
-    def _messages(self, pending: str = "") -> list[Message]:
-        return self.conversation.messages(self.settings.instructions, pending)
-
-    def _voices(self) -> tuple[Speaker, ...]:
-        style = self._style()
-        return self._lineup.voices(style.language, style.voice) or self._lineup.voices("en", style.voice)
-
-    def _style(self) -> Style:
-        chosen = self.settings
-        language = self._language if chosen.language == "auto" else chosen.language
-        return Style(language, chosen.voice, chosen.emotion, chosen.intensity, chosen.speed)
-
-    # ── Containing ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _start(
-        self, name: str, cause: Ear | Reply, work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kw: P.kwargs
-    ) -> None:
-        self._work.start(name, self._run(cause, partial(work, *args, **kw)))
-
-    async def _run(self, cause: Ear | Reply, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        with self._contained(cause):
-            await work()
-
-    @contextmanager
-    def _contained(self, cause: Ear | Reply) -> Iterator[None]:
-        """What goes wrong inside ends the turn that `cause` has by then, and nothing more: the client is told, the session
-        lives."""
-        try:
-            yield
-        except EngineError as error:
-            self._fail(cause, error.code, error.message)
-        except Exception:
-            log.exception("session %s, turn %s", self.name, cause.turn)
-            self._fail(cause, "internal_error", "something went wrong inside the server; its log says what")
-
-    def _fail(self, cause: Ear | Reply, code: str, message: str) -> None:
+    def _fail(self, cause: Cause, code: str, message: str) -> None:
+        """Ends the turn that `cause` has by now, and nothing more: the client is told, the session lives."""
+        turn = cause.turn
         if isinstance(cause, Reply) and cause.released_at is None:
             log.warning("a draft failed, its turn will get another reply: %s", message)
-            return self._end_reply()
-        self._tell(Failure(code, message, cause.turn.number))
-        self._silence(Silence(cause.turn))
-        return self._happened(Failed(cause.turn))
+            return self._replies.drop()
+        self._tell(p.Failure(code, message, turn.number))
+        if turn.number < 0:
+            return self._replies.end_aside(turn.number)
+        self._replies.silence(turn)
+        if code == "prompt_too_long":  # with these words in the history every later prompt would be too long as well
+            with suppress(ClientError):
+                self.conversation.remove(p.user_item(self.name, turn.number))
+        return self._dispatcher.happened(e.Failed(turn))
 
     # ── Telling ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _tell(self, fact: Fact) -> None:
+    def _tell(self, fact: p.Fact) -> None:
+        if isinstance(fact, p.ReplyWord | p.Interrupted | p.Failure | p.ReplyDone) and fact.turn is not None:
+            self._understand(fact.turn)  # the answer is under way, or never will be
         self._trace.note(clock.now(), "fact", fact)
         self._tell_client(fact)
+
+    def _mark(self, mark: Any) -> None:
+        self._trace.note(clock.now(), "mark", mark)
 
     def _tell_state(self) -> None:
         state = STATES[self._turns.phase]
         if state != self._state:
             self._state = state
-            self._tell(StateChanged(self._turns.hearing.number, state))
+            self._tell(p.StateChanged(self._turns.hearing.number, state))
 
     def _tell_latency(self, turn: int, waterfall: Waterfall) -> None:
-        if self._reply is not None:
-            self._reply.latency_ms = waterfall.marks["voice_to_voice"]
-        self._tell(Latency(turn, waterfall.marks, waterfall.parts()))
+        if self._replies.current is not None:
+            self._replies.current.latency_ms = waterfall.marks["voice_to_voice"]
+        self._tell(p.Latency(turn, waterfall.marks, waterfall.parts()))
 
 
-DO: Mapping[type, Callable[[Session, Any], None]] = {
-    Listen: Session._listen,
-    GoOn: Session._go_on,
-    Transcribe: Session._transcribe,
-    Score: Session._score,
-    Draft: Session._draft,
-    Commit: Session._commit,
-    Drop: Session._drop,
-    Duck: Session._duck,
-    Resume: Session._resume,
-    Silence: Session._silence,
-    Reopen: Session._reopen,
+COMMANDS: Mapping[type, Callable[[Session, Any], None]] = {
+    p.Microphone: Session._microphone,
+    p.Type: Session._type,
+    p.Interrupt: Session._interrupt,
+    p.EndTurn: Session._end_turn,
+    p.Cursor: Session._cursor,
+    p.Configure: Session._configure,
+    p.ClearHistory: Session._clear_history,
+    p.Export: Session._export,
+    p.Restore: Session._restore,
+    p.ClearMicrophone: Session._clear_microphone,
+    p.Respond: Session._respond,
+    p.AddItem: Session._add_item,
+    p.RemoveItem: Session._remove_item,
+    p.ShowItem: Session._show_item,
+    p.CutItem: Session._cut_item,
+}
+"""How each command is carried out."""
+
+TODOS: Mapping[type, Callable[[Session, Any], None]] = {
+    e.Listen: Session._listen,
+    e.GoOn: Session._go_on,
+    e.Transcribe: Session._transcribe,
+    e.Score: Session._score,
+    e.Draft: Session._draft,
+    e.Commit: Session._commit,
+    e.Answer: Session._answer,
+    e.Nudge: Session._nudge,
+    e.Drop: Session._drop,
+    e.Duck: Session._duck,
+    e.Resume: Session._resume,
+    e.Silence: Session._silence,
+    e.Reopen: Session._reopen,
 }
 """How each todo is done."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from duologue.core.events import (
+    Asked,
     Event,
     Failed,
     Overheard,
@@ -26,15 +27,24 @@ from duologue.core.events import (
     StopPressed,
     Transcribed,
     TurnHandedOver,
+    TurnTakenBack,
     Typed,
 )
-from duologue.core.turns import TABLE, Deadline, Patience, Phase, Turns
+from duologue.core.turns import TABLE, Deadline, Manners, Patience, Phase, Turns
 
 Key: TypeAlias = tuple[Phase, type]
 Outcome: TypeAlias = tuple[tuple[str, ...], Phase]
 
 PATIENCE = Patience(drafts=2)
 """More drafts give more states, but no other outcomes."""
+
+MANNERS = (
+    Manners(nudge_s=1.5),
+    Manners(answers=False),
+    Manners(yields=False),
+    Manners(answers=False, yields=False, by_hand=True),
+)
+"""Each client's way of taking turns that opens rows of its own."""
 
 PAUSES_S = (0.0, 1.0)
 """Between two events. Two of the long ones lie beyond each of the machine's times but those that its deadline ends."""
@@ -49,7 +59,7 @@ def observed() -> dict[Key, list[Outcome]]:
     """For each row of the table its outcomes, in the order of phases and names: what to do, and what it becomes."""
     seen: set[Hashable] = set()
     found: dict[Key, set[Outcome]] = {key: set() for key in TABLE}
-    frontier = [(Turns(PATIENCE), 0.0)]
+    frontier = [(Turns(PATIENCE, manners), 0.0) for manners in MANNERS]
     while frontier:
         for key, outcome, after, then in _moves(*frontier.pop()):
             found.get(key, set()).add(outcome)
@@ -90,8 +100,10 @@ def _news(turns: Turns) -> list[Event]:
         Failed(hearing),
         Failed(replying),
         Typed("tell me more"),
+        Asked(),
         StopPressed(),
         TurnHandedOver(),
+        TurnTakenBack(),
     ]
 
 

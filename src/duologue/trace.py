@@ -92,7 +92,8 @@ class Waterfall:
     marks: dict[str, float] = field(default_factory=dict)
 
     def mark(self, stage: str, t: float) -> None:
-        self.marks[stage] = max(0.0, round((t - self.voice_ended_at) * 1000, 1))
+        """The first time counts."""
+        self.marks.setdefault(stage, max(0.0, round((t - self.voice_ended_at) * 1000, 1)))
 
     def parts(self) -> dict[str, float]:
         """The time each stage added; they sum to voice_to_voice. A stage that was overtaken by a later one added nothing."""
@@ -105,65 +106,75 @@ class Waterfall:
 
 
 class LatencyMeter:
-    """A sink that assembles each turn's waterfall; `done` gets it with the turn's number when it is whole."""
+    """A sink that assembles each turn's waterfall; `done` gets it with the turn's number when it is whole.
+
+    As in the turn machine, two turns can be alive at once: a cough before the reply's first sound is a turn being heard, and
+    takes nothing from the one being replied to. A turn that was decided in mid-voice, or typed, has no waterfall.
+    """
 
     def __init__(self, done: Callable[[int, Waterfall], None]) -> None:
         self._done = done
-        self._open: dict[int, Waterfall] = {}
+        self._hearing = self._replying = Turn(0, 0)
+        self._heard: Waterfall | None = None  # since the last pause of `_hearing`; None while the voice goes on
+        self._answered: Waterfall | None = None  # of `_replying`, until its first sound
 
     def __call__(self, row: Row) -> None:
         read = _READERS.get(row["name"])
         if read is not None:
-            read(self, row, _number(row))
+            read(self, row)
 
-    def _voice_ended(self, row: Row, turn: int) -> None:
-        self._open = {turn: Waterfall(row["t"] - row["ago_s"])}
-        self._open[turn].mark("silence", row["t"])
+    def _voice(self, row: Row) -> None:
+        self._hearing, self._heard = Turn(*row["turn"]), None
 
-    def _mark(self, stage: str, row: Row, turn: int) -> None:
-        if turn in self._open and stage not in self._open[turn].marks:
-            self._open[turn].mark(stage, row["t"])
+    def _voice_ended(self, row: Row) -> None:
+        self._heard = Waterfall(row["t"] - row["ago_s"])
+        self._heard.mark("silence", row["t"])
 
-    def _reopened(self, row: Row, turn: int) -> None:
-        """What was heard as a turn of its own continues `turn`; the words of the whole are still to come."""
-        heard_as = self._open.pop(_first(row["heard_as"]), None)
-        if heard_as is not None:
-            heard_as.marks.pop("transcript", None)
-            self._open[turn] = heard_as
+    def _transcribed(self, row: Row) -> None:
+        """Words of an earlier take are not those of this pause."""
+        if Turn(*row["turn"]) == self._hearing and self._heard is not None:
+            self._heard.mark("transcript", row["t"])
 
-    def _transcribed(self, row: Row, turn: int) -> None:
-        self._mark("transcript", row, turn)
+    def _reopened(self, row: Row) -> None:
+        """What was heard as a turn of its own continues this one; the words of the whole are still to come."""
+        self._hearing, self._answered = Turn(*row["turn"]), None
+        if self._heard is not None:
+            self._heard.marks.pop("transcript", None)
 
-    def _committed(self, row: Row, turn: int) -> None:
-        self._mark("endpoint", row, turn)
+    def _committed(self, row: Row) -> None:
+        turn, heard = Turn(*row["turn"]), self._heard
+        self._heard = None
+        if row.get("answer", True):
+            self._replying, self._answered = turn, heard if turn == self._hearing else None
+            self._mark(turn.number, "endpoint", row["t"])
 
-    def _word(self, row: Row, turn: int) -> None:
-        self._mark("first_token", row, turn)
+    def _word(self, row: Row) -> None:
+        self._mark(row["turn"], "first_token", row["t"])
 
-    def _audible(self, row: Row, turn: int) -> None:
-        waterfall = self._open.pop(turn, None)
+    def _audible(self, row: Row) -> None:
+        self._mark(row["turn"], "first_audio", row["t"])
+        waterfall = self._mark(row["turn"], "voice_to_voice", row["t"] + row["after_s"])
         if waterfall is not None:
-            waterfall.mark("first_audio", row["t"])
-            waterfall.mark("voice_to_voice", row["t"] + row["after_s"])
-            self._done(turn, waterfall)
+            self._answered = None
+            self._done(row["turn"], waterfall)
+
+    def _mark(self, number: int, stage: str, t: float) -> Waterfall | None:
+        if number != self._replying.number or self._answered is None:
+            return None
+        self._answered.mark(stage, t)
+        return self._answered
 
 
-_READERS: dict[str, Callable[[LatencyMeter, Row, int], None]] = {
+_READERS: dict[str, Callable[[LatencyMeter, Row], None]] = {
+    "Listen": LatencyMeter._voice,
+    "GoOn": LatencyMeter._voice,
     "VoiceEnded": LatencyMeter._voice_ended,
-    "Reopen": LatencyMeter._reopened,
     "Transcribed": LatencyMeter._transcribed,
+    "Reopen": LatencyMeter._reopened,
     "Commit": LatencyMeter._committed,
     "ReplyWord": LatencyMeter._word,
     "Audible": LatencyMeter._audible,
 }
-
-
-def _number(row: Row) -> int:
-    return _first(row.get("turn") or 0)
-
-
-def _first(turn: Any) -> int:
-    return int(turn[0] if isinstance(turn, list | tuple) else turn)
 
 
 _PLAIN = (str, int, bool, type(None))

@@ -89,6 +89,11 @@ class Typed:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The client wants a reply to the conversation as it stands, whoever spoke last."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopPressed:
     """The user wants the reply to stop (a button, a key)."""
 
@@ -96,6 +101,11 @@ class StopPressed:
 @dataclass(frozen=True, slots=True)
 class TurnHandedOver:
     """The client says that the user's turn is over (push-to-talk let go): do not wait for a longer pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTakenBack:
+    """The client wants what the user is saying to be forgotten."""
 
 
 Event: TypeAlias = (
@@ -108,8 +118,10 @@ Event: TypeAlias = (
     | ReplyEnded
     | Failed
     | Typed
+    | Asked
     | StopPressed
     | TurnHandedOver
+    | TurnTakenBack
 )
 
 # ── What to do ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -154,10 +166,25 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The turn is over: write it down and release the reply; make one if none was drafted."""
+    """The turn is over: write it down; if it is to be answered, release the reply, and make one if none was drafted."""
 
     turn: Turn
     text: str
+    answer: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Reply to the conversation as it stands: the turn is the reply's alone, the user said nothing in it."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Nobody has spoken for long: an `Answer` follows."""
+
+    turn: Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,4 +227,6 @@ class Reopen:
     heard_as: Turn
 
 
-Todo: TypeAlias = Listen | GoOn | Transcribe | Score | Draft | Commit | Drop | Duck | Resume | Silence | Reopen
+Todo: TypeAlias = (
+    Listen | GoOn | Transcribe | Score | Draft | Commit | Answer | Nudge | Drop | Duck | Resume | Silence | Reopen
+)

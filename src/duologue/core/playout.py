@@ -19,6 +19,10 @@ TICK_S = 0.001
 GAP_S = 0.001
 """Silence that nobody hears, and that the rounding of times brings about."""
 
+KEPT_S = 30.0
+"""Sound that was sent is kept for so long, in case the client comes back without it: one that vanished is noticed after 20 s (two
+pings), and has been sent a lead more by then. What it has played only the client knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
@@ -54,12 +58,15 @@ class Playout:
         self._pacing = pacing
         self._rate = rate
         self._waiting: deque[bytes] = deque()
+        self._kept = bytearray()  # the last that was sent
         self._words: list[SpokenWord] = []
         self._sent_words = 0
         self.made = 0
         self.sent = 0
         self.finished = False
         self.held = True
+        self.away = False
+        """The client is gone and may come back: nothing leaves, and nobody listens."""
         self.gap_s = 0.0
         self.gaps = 0
         self._dry_s = 0.0  # of the gap that lasts, or of the last one
@@ -85,13 +92,13 @@ class Playout:
         """What may be sent now. Nothing while held. What there is leaves at once, also as a short block."""
         self._follow(now)
         blocks = []
-        while not self.held and self._waiting and self.sent - self._position < self._samples(self._pacing.lead_s):
+        while self._flows and self._waiting and self.sent - self._position < self._samples(self._pacing.lead_s):
             blocks.append(self._block())
         return blocks
 
     def wake_at(self, now: float) -> float | None:
         """When `due` or `done` will next have something new by the clock alone; None while only `push` can change it."""
-        if self.held:
+        if not self._flows:
             return None
         self._follow(now)
         if not self._waiting and not self.finished:
@@ -100,9 +107,13 @@ class Playout:
         return now + max(TICK_S, (self.sent - self._position) / self._rate - lead_s)
 
     @property
+    def sent_words(self) -> list[SpokenWord]:
+        return [word for word in self._words if word.end <= self.sent]
+
+    @property
     def all_sent(self) -> bool:
         """Everything was made and sent."""
-        return self.finished and not self._waiting and not self.held
+        return self.finished and not self._waiting and self._flows
 
     def done(self, now: float) -> bool:
         """Everything was made, sent and heard."""
@@ -115,8 +126,11 @@ class Playout:
             parts += self._waiting.popleft()
         if len(parts) > size:
             self._waiting.appendleft(bytes(parts[size:]))
-        at, self.sent = self.sent, self.sent + len(parts[:size]) // SAMPLE_BYTES
-        return Block(bytes(parts[:size]), at, self._words_to(self.sent))
+        pcm, at = bytes(parts[:size]), self.sent
+        self.sent += len(pcm) // SAMPLE_BYTES
+        self._kept += pcm
+        del self._kept[: -self._samples(KEPT_S) * SAMPLE_BYTES]
+        return Block(pcm, at, self._words_to(self.sent))
 
     def _words_to(self, position: int) -> tuple[SpokenWord, ...]:
         first = self._sent_words
@@ -140,6 +154,27 @@ class Playout:
         self._follow(now)
         self._position = min(float(self.sent), max(0.0, played_ms * self._rate / 1000))
 
+    def leave(self, now: float) -> None:
+        """The client is gone: the listener stops here, whatever is held or resumed meanwhile, until `rewind`."""
+        self._follow(now)
+        self.away = True
+
+    def rewind(self, played_ms: float | None, now: float) -> None:
+        """The client is back, without what it was sent beyond `played_ms`: that leaves again, as far back as it is kept.
+
+        None: the client cannot say, and is taken to have played what it was believed to have.
+        """
+        self._follow(now)
+        self.away = False
+        first = self.sent - len(self._kept) // SAMPLE_BYTES
+        at = round(self._position if played_ms is None else played_ms * self._rate / 1000)
+        at = min(self.sent, max(first, at))
+        if lost := bytes(self._kept[(at - first) * SAMPLE_BYTES :]):
+            self._waiting.appendleft(lost)
+        del self._kept[(at - first) * SAMPLE_BYTES :]
+        self.sent, self._position = at, float(at)
+        self._sent_words = sum(word.end <= at for word in self._words)
+
     def heard(self, now: float) -> tuple[str, float]:
         """The words that were played to their end, as one text, and the ms of sound heard."""
         self._follow(now)
@@ -154,12 +189,16 @@ class Playout:
     def _follow(self, now: float) -> None:
         """Moves the listener on by the clock; where it runs dry before the end, that is a gap."""
         elapsed, self._at = max(0.0, now - self._at), max(now, self._at)
-        if self.held or not self.sent:
+        if not self._flows or not self.sent:
             return
         position = self._position + elapsed * self._rate
         if position > self.sent and not (self.finished and not self._waiting):
             self._note_gap((position - self.sent) / self._rate)
         self._position = min(position, float(self.sent))
+
+    @property
+    def _flows(self) -> bool:
+        return not self.held and not self.away
 
     def _note_gap(self, seconds: float) -> None:
         before_s = 0.0 if self._position < self.sent else self._dry_s

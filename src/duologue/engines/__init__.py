@@ -59,19 +59,63 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One chat message. Roles: system, user, assistant (tool calls come with the tools)."""
+class ToolCall:
+    """The model wants a function run: `arguments` is JSON text. `id` is the writer's, unique within the conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallPart:
+    """A piece of the arguments of a call that is being written; the whole `ToolCall` follows. Never needed, nice to see."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask for; `parameters` is its JSON schema."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+UNHEARD = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""A transcript that stands for sound whose words only the model that answers will know (`SpeechModel`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message.
+
+    An assistant's message with `calls` asked for functions (its content may be empty); a tool's message answers one of them,
+    named by `answers`, the call's id.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    answers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a writer answers. `conversation` is stable for one session's life, so that its cache can be kept."""
+    """What a writer answers. `conversation` is stable for one session's life, so that its cache can be kept.
+
+    `tool_choice` is "auto", "none", "required" or a tool's name. `max_tokens` None: as many as the model likes; who reads the
+    writer counts them, but a writer that knows stops the sooner.
+    """
 
     conversation: str
     messages: Sequence[Message]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +125,8 @@ class Text:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """The model wants a function run: `arguments` is JSON text."""
-
-    id: str
-    name: str
-    arguments: str
+Piece: TypeAlias = Text | ToolCallPart | ToolCall
+"""What a writer gives. After a ToolCall the reply may go on or end; its result comes with the next prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +205,7 @@ class Recognizer(Protocol):
 class Writer(Protocol):
     about: About
 
-    def write(self, prompt: Prompt) -> AsyncIterator[Text | ToolCall]:
+    def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
         """The answer, token by token. Closing the iterator stops the model at the next token."""
         ...
 
@@ -190,16 +229,21 @@ class Speaker(Protocol):
         ...
 
 
-class SpeechModel(Protocol):
-    about: About
+class SpeechModel(Writer, Protocol):
+    """A writer that hears: audio in, answer out, in one model."""
 
-    def answer(self, audio: Audio, prompt: Prompt) -> AsyncIterator[Text | Sound | ToolCall]:
-        """Audio in, answer out, in one model. `audio` is the user's whole turn at 16 kHz; `prompt` is what came before it."""
+    def answer(self, audio: Audio, prompt: Prompt) -> AsyncIterator[Piece | Sound]:
+        """`audio` is the user's whole turn at 16 kHz; `prompt` is what came before it. Closed like `write`."""
+        ...
+
+    async def transcribe(self, audio: Audio) -> Transcript:
+        """The words of a turn, at leisure: answers go before transcripts."""
         ...
 
 
-Engine: TypeAlias = VadModel | TurnDetector | Recognizer | Writer | Speaker | SpeechModel
-Task: TypeAlias = Literal["vad", "turn_detector", "recognizer", "writer", "speaker", "speech_model"]
+Engine: TypeAlias = VadModel | TurnDetector | Recognizer | Writer | Speaker
+Task: TypeAlias = Literal["vad", "turn_detector", "recognizer", "writer", "speaker"]
+"""A `SpeechModel` is registered as a writer."""
 
 
 @dataclass(frozen=True, slots=True)

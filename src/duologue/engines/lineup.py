@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from duologue.config import Engines
-from duologue.engines import Engine, Loading, Recognizer, Speaker, Task, TurnDetector, VadModel, Writer, registry
+from duologue.engines import (
+    Engine,
+    Loading,
+    Recognizer,
+    Speaker,
+    SpeechModel,
+    Task,
+    TurnDetector,
+    VadModel,
+    Writer,
+    registry,
+)
 from duologue.errors import ClientError, DuologueError
 from duologue.places.thread import Lane
 
@@ -32,6 +43,11 @@ class Lineup:
     warnings: tuple[str, ...] = ()
     """What could not be loaded and what happens instead; told at start, by `doctor` and in `ready`."""
     lanes: tuple[Lane, ...] = field(default=(), repr=False)
+
+    @property
+    def speech_model(self) -> SpeechModel | None:
+        """The writer, if it hears."""
+        return cast(SpeechModel, self.writer) if hasattr(self.writer, "answer") else None
 
     def names(self) -> dict[str, str]:
         return {

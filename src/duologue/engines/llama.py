@@ -1,7 +1,8 @@
 """A writer on llama.cpp, through xllamacpp: its server runs inside this process, with one slot for each of some conversations.
 
 A slot keeps what its model has read, so that a turn costs only its new words. Conversations beyond the number of slots take
-the slot of the one that was silent longest. Replies at the same time come token by token in turn: each at its share of the speed.
+the slot of the one that was silent longest. Replies at the same time come token by token in turn, each at its share of the speed;
+those beyond the number of slots wait in order. Of a conversation that has outgrown its slot the oldest exchanges are left out.
 
 What llama.cpp's server does on its own, and what is done about it here: it listens for HTTP, so it is given a socket file
 that is gone before anyone can know of it; and it takes SIGINT and SIGTERM for itself, so they are given back.
@@ -15,7 +16,7 @@ import signal
 import tempfile
 import threading
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ import xllamacpp
 
 from duologue import config
 from duologue.engines import About, Loading, Message, Prompt, Text
+from duologue.engines.context import without_oldest
 from duologue.errors import ConfigError, EngineError
 from duologue.places.thread import Lane
 
@@ -65,8 +67,7 @@ class LlamaWriter:
         self._settings = settings
         self._slots = Slots(settings.slots)
         self._calls: set[_Call] = set()
-        # As many again as can run: a cancelled call holds its thread until its batch is read.
-        self._lane = Lane("llama", 2 * settings.slots)
+        self._lane = Lane("llama", settings.slots)  # a thread is a slot at work: more would only wait inside llama.cpp
         self._servers = [_serve(model, settings)]
         self.close = weakref.finalize(self, _close, self._calls, self._lane, self._servers)
         """Ends all replies, waits for them, frees the model. Once is enough; without it, it happens at exit."""
@@ -74,7 +75,7 @@ class LlamaWriter:
     async def write(self, prompt: Prompt) -> AsyncIterator[Text]:
         """At most `max_tokens`, and no more than these wait for a slow reader.
 
-        Raises `EngineError`: prompt_too_long, bad_prompt, engine_closed, engine_failed.
+        Raises `EngineError`: prompt_too_long (the last message alone), bad_prompt, engine_closed, engine_failed.
         """
         call = self._call(prompt, max_tokens=self._settings.max_tokens)
         running = asyncio.ensure_future(self._run(call))
@@ -88,11 +89,14 @@ class LlamaWriter:
             await asyncio.wait([running])
 
     async def prefill(self, prompt: Prompt) -> None:
-        """Reads `prompt` into the conversation's slot. Cancelled, it gives the slot back after at most `BATCH` tokens.
+        """Reads `prompt` into the conversation's slot, unless all slots are at work. Cancelled, or when a reply needs the slot,
+        it gives it back after at most `BATCH` tokens.
 
         Raises as `write` does.
         """
         call = self._call(prompt, max_tokens=0, add_generation_prompt=False)
+        if self._full:
+            return
         try:
             await self._run(call)
         finally:
@@ -101,20 +105,30 @@ class LlamaWriter:
     def forget(self, conversation: str) -> None:
         self._slots.forget(conversation)
 
+    @property
+    def _full(self) -> bool:
+        return len(self._calls) >= self._settings.slots
+
+    def _stop_prefills(self) -> None:
+        for call in self._calls:
+            if call.is_prefill:
+                call.stop()
+
     def _call(self, prompt: Prompt, **request: Any) -> _Call:
         if not prompt.messages or any(message.role not in ROLES for message in prompt.messages):
             raise EngineError(
                 "llama", f"a prompt has messages of {', '.join(ROLES)}", code="bad_prompt", retryable=False
             )
-        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
-        slot = self._slots.of(prompt.conversation)
-        return _Call(_sampling(self._settings) | {"messages": messages, "id_slot": slot} | request)
+        room = self._settings.context - self._settings.max_tokens
+        return _Call(self._slots, prompt, room, _sampling(self._settings) | request)
 
     async def _run(self, call: _Call) -> None:
-        """One call on the lane; its pieces end with an empty one, whatever happens."""
+        """One call on the lane; its pieces end with an empty one, whatever happens. A reply waits for no prefill."""
         if not self.close.alive:
             call.pieces.put_nowait("")
             raise EngineError("llama", "the engine is closed", code="engine_closed", retryable=False)
+        if self._full and not call.is_prefill:
+            self._stop_prefills()
         self._calls.add(call)
         try:
             await self._lane.run(call.run, self._servers[0])
@@ -124,58 +138,104 @@ class LlamaWriter:
 
 
 class Slots:
-    """Which of the server's slots holds which conversation."""
+    """Which of the server's slots holds which conversation. Any thread may ask."""
 
     def __init__(self, count: int) -> None:
+        self._lock = threading.Lock()
         self._free = list(range(count))
         self._taken: OrderedDict[str, int] = OrderedDict()
+        self._at_work: Counter[int] = Counter()
 
-    def of(self, conversation: str) -> int:
-        """The conversation's slot; a new one takes a free slot, or that of the conversation that was silent longest."""
+    @contextmanager
+    def of(self, conversation: str) -> Iterator[int]:
+        """The conversation's slot, for a call; a new one takes a free slot, or of those that are not at work that of the
+        conversation that was silent longest. While no more calls run than there are slots, there is one."""
+        with self._lock:
+            slot = self._find(conversation)
+            self._at_work[slot] += 1
+        try:
+            yield slot
+        finally:
+            with self._lock:
+                self._at_work[slot] -= 1
+
+    def forget(self, conversation: str) -> None:
+        with self._lock:
+            if conversation in self._taken:
+                self._free.append(self._taken.pop(conversation))
+
+    def _find(self, conversation: str) -> int:
         if conversation not in self._taken:
-            slot = self._free.pop(0) if self._free else self._taken.popitem(last=False)[1]
-            self._taken[conversation] = slot
+            self._taken[conversation] = self._free.pop(0) if self._free else self._taken.pop(self._idlest())
         self._taken.move_to_end(conversation)
         return self._taken[conversation]
 
-    def forget(self, conversation: str) -> None:
-        if conversation in self._taken:
-            self._free.append(self._taken.pop(conversation))
+    def _idlest(self) -> str:
+        return min(self._taken, key=lambda conversation: self._at_work[self._taken[conversation]])
 
 
 class _Call:
-    """One request to the server: made on the loop, run on a thread."""
+    """One request to the server: made on the loop, run on a thread. Its prompt may have `room` tokens."""
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
+    def __init__(self, slots: Slots, prompt: Prompt, room: int, request: Mapping[str, Any]) -> None:
+        self._slots = slots
+        self._conversation = prompt.conversation
+        self._messages = list(prompt.messages)
+        self._room = room
         # With its progress reported, a request calls back after every batch, and so can be stopped while it reads.
         self._request = {**request, "stream": True, "return_progress": True, "cache_prompt": True}
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
+        self._size = 0  # of the prompt, in tokens: the server counts before it reads
         self._error: Mapping[str, Any] | None = None
         self.pieces: asyncio.Queue[str] = asyncio.Queue()
+
+    @property
+    def is_prefill(self) -> bool:
+        return not self._request["max_tokens"]
 
     def stop(self) -> None:
         """The server is told at its next callback: after the token or the batch at hand."""
         self._stopped.set()
 
     def run(self, server: Any) -> None:
-        """Blocks until the reply ends or is stopped."""
-        if self._stopped.is_set():
-            return
+        """Blocks until the reply ends or is stopped, leaving out the oldest exchanges until the prompt fits."""
+        with self._slots.of(self._conversation) as slot:
+            while not self._stopped.is_set():
+                self._ask(server, slot)
+                if self._size <= self._room:
+                    break
+                self._messages = self._fewer_messages()
+        if self._error is not None and self._size <= self._room:
+            raise _failure(self._error)
+
+    def _ask(self, server: Any, slot: int) -> None:
+        self._size, self._error = 0, None
+        messages = [{"role": message.role, "content": message.content} for message in self._messages]
         try:
-            server.handle_chat_completions(self._request, self._take)
+            server.handle_chat_completions({**self._request, "messages": messages, "id_slot": slot}, self._take)
         except Exception as error:
             raise EngineError("llama", f"llama.cpp failed: {error}") from error
-        if self._error is not None:
-            raise _failure(self._error)
+
+    def _fewer_messages(self) -> list[Message]:
+        fewer = without_oldest(self._messages, self._room / self._size)
+        if fewer is None:
+            text = f"with its instructions the message has {self._size} tokens, and there is room for {self._room}"
+            raise EngineError("llama", text, code="prompt_too_long", retryable=False)
+        return fewer
 
     def _take(self, event: Mapping[str, Any]) -> bool:
         """Called by the server, on the call's thread. True ends the request."""
-        self._error = event.get("error", self._error)
+        if error := event.get("error"):
+            self._error = error
+            if size := error.get("n_prompt_tokens"):  # and the model may be made for less than was asked for
+                self._size, self._room = size, min(self._room, error["n_ctx"] - 1)
+        if progress := event.get("prompt_progress"):
+            self._size = progress["total"]
         for choice in event.get("choices", ()):
             if piece := choice["delta"].get("content"):
                 self._post(piece)
-        return self._stopped.is_set()
+        return self._size > self._room or self._stopped.is_set()
 
     def _post(self, piece: str) -> None:
         try:
@@ -202,6 +262,8 @@ def _settings(table: Mapping[str, Any]) -> Settings:
     settings = replace(Settings(), **named)
     if min(settings.threads, settings.slots, settings.context, settings.max_tokens) < 1:
         raise ConfigError("bad_setting", "engines.settings.llama: threads, slots, context and max_tokens start at 1")
+    if settings.context <= settings.max_tokens:
+        raise ConfigError("bad_setting", "engines.settings.llama: context must have room for more than max_tokens")
     return settings
 
 
@@ -249,10 +311,6 @@ def _sampling(settings: Settings) -> dict[str, Any]:
 
 
 def _failure(error: Mapping[str, Any]) -> EngineError:
-    if error.get("type") == "exceed_context_size_error":
-        size, room = error.get("n_prompt_tokens"), error.get("n_ctx")
-        text = f"the conversation has {size} tokens, and the model's context {room}"
-        return EngineError("llama", text, code="prompt_too_long", retryable=False)
     return EngineError("llama", str(error.get("message", error)), retryable=int(error.get("code", 500)) >= 500)
 
 

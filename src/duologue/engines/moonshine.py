@@ -13,6 +13,7 @@ Sources: Moonshine (Jeffries et al. 2024, arXiv:2410.15608), https://github.com/
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,6 @@ TOKENS_PER_S = 6.5
 LOOP_REPEATS, LOOP_TOKENS = 4, 8
 """A phrase of up to 8 tokens said 4 times running is the model's stutter; people stop at three."""
 
-SHORTEST_SAMPLES = INPUT_RATE // 10
-"""The encoder needs 895 samples to give one vector; shorter sound is filled up with silence."""
-
 PARTIAL_FRAMES = round(0.6 / FRAME_S)
 """New sound worth another look: about two words."""
 
@@ -65,6 +63,13 @@ KEEP_FRAMES, TRIM_FRAMES = 3, 16
 of lead-in the error rate was 6.6% so and 8.5% untrimmed; with one Frame more or less about 8%, so take 3 as a choice made on
 those recordings, not as an optimum."""
 
+QUOTES = '["“”„]'
+
+SILENCE_FRAMES = 3
+"""Put after the sound: a pause noticed within one Frame leaves the model in doubt whether the word has ended ("Yes, yes." for
+"Yes."). On 60 recordings (490 words) cut so the error rate was 6.9% with it and 7.8% without, 6.5 to 7.1% with 2 to 10 Frames.
+It also gives the encoder the 895 samples that it needs for one vector."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -85,7 +90,7 @@ class Model:
 
     def text(self, tokens: Sequence[int]) -> str:
         joined = b"".join(self._pieces[token] for token in tokens).replace("▁".encode(), b" ")
-        text = joined.decode("utf-8", "ignore").strip()
+        text = unquoted(joined.decode("utf-8", "ignore")).strip()
         return text if any(map(str.isalnum, text)) else ""  # "♪" is how it writes music and hum
 
     def hear(self, sound: Audio, draft: Sequence[int], stop: Any) -> list[Piece]:
@@ -101,7 +106,7 @@ class Model:
         return [*pieces, self._piece(sound, draft, stop)]
 
     def _piece(self, sound: Audio, draft: Sequence[int], stop: Any) -> Piece:
-        heard = self._decode(from_first_word(sound), draft, stop)
+        heard = self._decode(utterance(sound), draft, stop)
         words = [(token, p) for token, p in heard if token != END]
         words = words[: before_loop([token for token, _ in words])]
         return Piece(len(sound) // FRAME_SAMPLES, tuple(token for token, _ in words), tuple(p for _, p in words))
@@ -161,13 +166,19 @@ def _most_likely(logits: Logits) -> tuple[int, float]:
     return token, float(1.0 / np.exp(logits - logits[token]).sum())
 
 
-def from_first_word(sound: Audio) -> Audio:
-    """Without the quiet in front, and long enough for the encoder."""
+def utterance(sound: Audio) -> Audio:
+    """From just before the first word, with a moment of silence after the last."""
     levels = np.sqrt(np.square(sound.reshape(-1, FRAME_SAMPLES)).mean(axis=1))
     voiced = int(np.argmax(levels > QUIET * np.quantile(levels, 0.95)))  # not of the maximum: that may be a click
     start = min(max(0, voiced - KEEP_FRAMES), TRIM_FRAMES)
-    kept = sound[start * FRAME_SAMPLES :]
-    return np.pad(kept, (0, max(0, SHORTEST_SAMPLES - len(kept))))
+    return np.pad(sound[start * FRAME_SAMPLES :], (0, SILENCE_FRAMES * FRAME_SAMPLES))
+
+
+def unquoted(text: str) -> str:
+    """Without the quotes that the model at times puts around all that it hears, or opens and never closes."""
+    parts = re.split(QUOTES, text)
+    unclosed, outside = len(parts) % 2 == 0, "".join(parts[::2])
+    return text if any(map(str.isalnum, outside)) and not unclosed else "".join(parts)
 
 
 def loop_size(tokens: Sequence[int]) -> int:

@@ -1,6 +1,6 @@
-"""The messages of the native protocol as two tables: `CLIENT` (what may be sent to the server) and `SERVER` (what it sends).
+"""What clients of the native protocol may send, as a table: `CLIENT`. The other direction is in `server_messages.py`.
 
-Decoding, encoding (`native.py`) and the reference in docs/protocols.md are all read from these.
+Decoding (`native.py`) and the reference in docs/protocols.md are read from it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,15 @@ VOICE_CHARS = 100
 """Voices are named, not described; the longest file name of a known voice has 40."""
 
 TEXT = replace(text(2**31), kind="string, up to `limits.text_chars` characters (8000)")
-"""Its limit is the server's to set: `decode` is told it."""
+"""Its limit is the server's to set: `Native` is told it."""
+
+RESTORED_TURNS = 1_000
+"""Taken from a client that goes on with an earlier conversation: ten times what a session keeps unless it is told to."""
 
 DAY_MS = 86_400_000
+
+TURNS = 2**31 - 1
+"""No turn has a higher number."""
 
 RATE = Check("integer 8000–96000", lambda _, rate: checked_rate(rate))
 
@@ -46,11 +52,19 @@ CODES: Mapping[str, str] = {
     "bad_rate": "a sample rate that is not a whole number from 8000 to 96000",
     "rate_fixed": "a sample rate was set after the first sound or text",
     "odd_audio": "a binary message with an odd number of bytes: PCM16 has two a sample",
-    "unexpected_audio": "a binary message to `/ws/tts`, which takes none",
+    "unexpected_audio": "a binary message where none is taken: to `/ws/tts`, or over WebRTC",
     "queue_full": "`/ws/tts` has as many utterances waiting as it keeps",
     "server_full": "as many sessions as the server takes; closed with 1013, try again later",
     "not_ready": "the models are still loading; closed with 1013, try again in seconds",
     "cross_origin": "a page of another site tried to connect: HTTP 403, no socket",
+    "missing_api_key": "the server asks for a key and got none; closed with 3000",
+    "invalid_api_key": "the key is none of the server's; closed with 3000",
+    "bad_sdp": "`/rtc`: what was posted is no offer of sound",
+    "too_large": "`/rtc`: the request is longer than any offer",
+    "unknown_call": "`/rtc`: no such call, or it is over",
+    "webrtc_not_installed": "`/rtc`: HTTP 501, use `/ws`",
+    "not_new": "`restore` came after something had been said",
+    "session_expired": "the session lasted as long as one may (`limits.session_s`); closed with 1000",
     "client_too_slow": "the client stopped reading; closed with 1013",
     "too_many_errors": "many unusable messages in a row; closed with 1008",
     "internal_error": "a fault of the server; closed with 1011",
@@ -113,6 +127,17 @@ def checked(given: Mapping[str, Any], fields: Sequence[Field], where: str) -> di
     return {name: known[name].check(name, value) for name, value in given.items()}
 
 
+def _turns(name: str, value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, list):
+        raise ClientError("bad_type", f"{name} must be a list")
+    if len(value) > RESTORED_TURNS:
+        raise ClientError("bad_value", f"{name} may hold {RESTORED_TURNS}, not {len(value)}")
+    if not all(isinstance(turn, dict) for turn in value):
+        raise ClientError("bad_type", f"each of {name} must be an object")
+    turns = [checked(turn, RESTORED, "a turn") for turn in value]
+    return tuple((turn["role"], turn["content"]) for turn in turns)
+
+
 def _settings(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ClientError("bad_type", f"{name} must be an object")
@@ -122,6 +147,11 @@ def _settings(name: str, value: Any) -> dict[str, Any]:
         renamed = {"bad_value": "bad_setting", "unknown_field": "unknown_setting"}
         raise ClientError(renamed.get(error.code, error.code), error.message) from None
 
+
+RESTORED: tuple[Field, ...] = (
+    Field("role", choice("user", "assistant"), "who said it"),
+    Field("content", replace(text(2**31, empty=True), kind=TEXT.kind), "what was said, as far as it was heard"),
+)
 
 CLIENT: Mapping[str, Incoming] = {
     "settings": Incoming(
@@ -140,13 +170,30 @@ CLIENT: Mapping[str, Incoming] = {
         "What has been played of a reply. Send it every 100 ms while playing: what the history keeps of an interrupted "
         "reply, and how far ahead the server sends, follow from it.",
         (
-            Field("turn", whole(0, 2**31 - 1), "the reply's turn"),
+            Field("turn", whole(0, TURNS), "the reply's turn"),
             Field("played_ms", number(0, DAY_MS), "ms of its sound that have left the loudspeaker"),
         ),
         lambda given: p.Cursor(given["turn"], given["played_ms"]),
     ),
     "clear": Incoming("Forget the conversation so far.", (), lambda _: p.ClearHistory()),
     "export": Incoming("Asks for the conversation. Answered by `conversation`.", (), lambda _: p.Export()),
+    "restore": Incoming(
+        "Goes on with a conversation whose session is gone (the server was started again). Only before anything is said.",
+        (
+            Field(
+                "turns",
+                Check(f"list of {{role, content}}, up to {RESTORED_TURNS}", _turns),
+                "what was said, oldest first; `role` is `user` or `assistant`",
+            ),
+            Field(
+                "unheard",
+                replace(text(2**31, empty=True), kind=TEXT.kind),
+                "the rest of the last reply, which was not heard: it is said now, as a reply of its own",
+                False,
+            ),
+        ),
+        lambda given: p.Restore(given["turns"], given.get("unheard", "")),
+    ),
 }
 
 UTTERANCE: tuple[Field, ...] = (
@@ -158,180 +205,3 @@ UTTERANCE: tuple[Field, ...] = (
     Field("speed", number(0.5, 2), "default 1", False),
 )
 """A message to `/ws/tts`; it has no `type`, since there is no other."""
-
-
-# ── What the server sends ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One field of a server's message and how it is read off the fact; without `value` it is the attribute of that name."""
-
-    name: str
-    kind: str
-    meaning: str
-    value: Callable[[Any], Any] | None = None
-
-    def of(self, fact: p.Fact) -> Any:
-        value = getattr(fact, self.name) if self.value is None else self.value(fact)
-        if isinstance(value, float):
-            return round(value, 1)
-        return dict(value) if isinstance(value, Mapping) else value
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    name: str
-    meaning: str
-    parts: tuple[Part, ...]
-
-
-TURN = Part("turn", "integer", "the turn it belongs to")
-
-SERVER: Mapping[type[p.Fact], Outgoing] = {
-    p.Ready: Outgoing(
-        "ready",
-        "The first message: the models are warm, you may speak.",
-        (
-            Part("session", "string", "the session's id, as in traces and logs"),
-            Part("settings", "object", "all settings in force"),
-            Part("engines", "object", "which engine does what: task to name"),
-        ),
-    ),
-    p.Configured: Outgoing(
-        "settings", "The settings after a change.", (Part("settings", "object", "all settings in force"),)
-    ),
-    p.StateChanged: Outgoing(
-        "state",
-        "Who has the floor.",
-        (
-            TURN,
-            Part("state", "string", "`listening` nobody speaks, `hearing` the user does, `thinking`, `speaking`"),
-        ),
-    ),
-    p.UserSpeech: Outgoing(
-        "user_speech",
-        "The user's voice began or ended.",
-        (
-            TURN,
-            Part(
-                "event",
-                "string",
-                "`speech_started` or `speech_stopped`",
-                lambda fact: "speech_started" if fact.speaking else "speech_stopped",
-            ),
-            Part("at_ms", "number", "where, in ms of the sound sent by the client"),
-        ),
-    ),
-    p.Heard: Outgoing(
-        "transcript",
-        "The user's words so far, all of them each time.",
-        (
-            TURN,
-            Part("text", "string", "what was said or typed"),
-            Part(
-                "is_final",
-                "boolean",
-                "the turn is decided; it changes no more, except by `reopened`",
-                lambda f: f.final,
-            ),
-            Part("language", "string", "ISO 639-1"),
-        ),
-    ),
-    p.Reopened: Outgoing(
-        "reopened",
-        "The turn was closed too early and goes on: its final transcript is partial again; drop the words and the sound of "
-        "its reply. Chunks of that turn count from 0 again.",
-        (TURN,),
-    ),
-    p.ReplyWord: Outgoing(
-        "text_chunk",
-        "One word of the reply, as soon as it exists.",
-        (
-            TURN,
-            Part("chunk_id", "string", "`turn-index`", lambda fact: f"{fact.turn}-{fact.index}"),
-            Part("chunk_index", "integer", "counts from 0 in each reply", lambda fact: fact.index),
-            Part("text", "string", "the word with its spaces: joined, they are the reply; the last chunk is empty"),
-            Part("has_audio", "boolean", "the word will also be spoken"),
-            Part("is_final", "boolean", "the reply has no more words", lambda fact: fact.final),
-            Part("first_token_latency_ms", "number", "from the end of the turn to the reply's first token"),
-            Part("processing_time_ms", "number", "from the end of the turn to this word"),
-        ),
-    ),
-    p.ReplyAudio: Outgoing(
-        "audio_chunk",
-        "The reply's sound, announced: unless `bytes` is 0, the next message is binary and holds that many of PCM16.",
-        (
-            TURN,
-            Part("chunk_index", "integer", "counts from 0 in each reply", lambda fact: fact.index),
-            Part("at_ms", "number", "where the block begins in the reply's sound; blocks join sample-exactly"),
-            Part("sample_rate", "integer", "Hz; always the session's `output_rate`", lambda fact: fact.rate),
-            Part(
-                "bytes", "integer", "length of the binary message that follows; 0: none follows", lambda f: len(f.pcm)
-            ),
-            Part(
-                "words",
-                "list of {text, end_ms}",
-                "words that end in this block, at ms of the reply's sound",
-                lambda fact: [{"text": word, "end_ms": round(end, 1)} for word, end in fact.words],
-            ),
-            Part(
-                "is_final", "boolean", "the reply has no more sound; such a chunk has 0 bytes", lambda fact: fact.final
-            ),
-        ),
-    ),
-    p.Ducked: Outgoing(
-        "ducked", "The user may be taking the floor: hold playback where it is, keep what is buffered.", (TURN,)
-    ),
-    p.Resumed: Outgoing("resumed", "They were not: play on from where you held.", (TURN,)),
-    p.Interrupted: Outgoing(
-        "interrupted",
-        "The reply is over: throw away what is buffered of it. No chunk of this turn's reply follows.",
-        (
-            TURN,
-            Part("heard_text", "string", "the words that the user heard; the history keeps these"),
-            Part("heard_ms", "number", "how much sound that was"),
-        ),
-    ),
-    p.ReplyDone: Outgoing(
-        "reply_done",
-        "The reply was played to its end.",
-        (
-            TURN,
-            Part("text", "string", "all of it"),
-            Part("audio_ms", "number", "length of its sound"),
-            Part("speaker", "string", "the engine that spoke"),
-        ),
-    ),
-    p.Latency: Outgoing(
-        "latency",
-        "The turn's waterfall in ms, counted from the user's last voiced sample.",
-        (
-            TURN,
-            Part("marks", "object", "when each thing happened"),
-            Part("parts", "object", "how long each step took; they sum to the mark `voice_to_voice`"),
-        ),
-    ),
-    p.Exported: Outgoing(
-        "conversation",
-        "Answers `export`.",
-        (Part("conversation", "object", "`turns` (role, content, timestamp, latency_ms …) and `total_turns`"),),
-    ),
-    p.Failure: Outgoing(
-        "error",
-        "Something could not be done; the session lives on unless the socket closes next.",
-        (
-            Part("code", "string", "stable, for programs"),
-            Part("message", "string", "one sentence, for people"),
-            Part("turn", "integer or null", "the turn that ended by it, if one did"),
-        ),
-    ),
-}
-
-DONE: tuple[Part, ...] = (
-    Part("turn", "integer", "which utterance, counted from 1"),
-    Part("audio_ms", "number", "length of its sound"),
-    Part("first_audio_ms", "number or null", "from the utterance's turn to be made to its first sound; null: no sound"),
-    Part("speaker", "string", "the engine that spoke"),
-)
-"""`done`, the last message of an utterance on `/ws/tts`."""

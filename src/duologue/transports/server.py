@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import socket
+import ssl
 from asyncio.transports import BaseTransport, Transport
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager, nullcontext
@@ -15,18 +17,23 @@ from typing import Any, cast
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from duologue.config import Config, Limits, Server
-from duologue.errors import ConfigError
-from duologue.transports import App
+from duologue.errors import ClientError, ConfigError
+from duologue.protocols import openai_audio
+from duologue.transports import App, native, openai_http, realtime
+from duologue.transports.access import Access, Chance, is_loopback
+from duologue.transports.guard import OPENAI_PATHS, Guard, refusal
+from duologue.transports.service import Service, service
 from duologue.transports.speech import serve_speech
-from duologue.transports.websocket import serve_native
 
 WEB = Path(__file__).parents[1] / "web"
 
@@ -58,9 +65,9 @@ STOP_S = 1
 """Then whatever task is left is cancelled."""
 
 
-def make_asgi(app: App, limits: Limits) -> Starlette:
+def make_asgi(service: Service) -> Starlette:
     """All routes of docs/protocols.md."""
-    page = _Page(directory=WEB)
+    app, page = service.app, _Page(directory=WEB)
 
     async def file(request: Request) -> Response:
         return await page.get_response(request.path_params["path"] or "index.html", request.scope)
@@ -74,22 +81,36 @@ def make_asgi(app: App, limits: Limits) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(app.metrics(), media_type=CONTENT_TYPE_LATEST)
 
-    async def talk(socket: WebSocket) -> None:
-        await serve_native(socket, app, limits)
-
     async def speech(socket: WebSocket) -> None:
-        await serve_speech(socket, app, limits)
+        await serve_speech(socket, service)
 
     return Starlette(
         routes=[
             Route("/healthz", live),
             Route("/readyz", ready),
             Route("/metrics", metrics),
-            WebSocketRoute("/ws", talk),
             WebSocketRoute("/ws/tts", speech),
+            *native.routes(service),
+            *realtime.routes(service),
+            *openai_http.routes(app, service.config.limits),
             Route("/{path:path}", file),
-        ]
+        ],
+        middleware=[Middleware(Guard, access=service.access)],
+        exception_handlers={HTTPException: _no_route, Exception: _broke},
     )
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if not request.url.path.startswith(OPENAI_PATHS):
+        return PlainTextResponse(error.detail, error.status_code, error.headers)
+    body = openai_audio.failure(ClientError("not_found", f"{request.method} {request.url.path}: {error.detail}"))
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _broke(request: Request, _: Exception) -> Response:
+    """Starlette raises the error again when this is sent, and uvicorn logs it."""
+    return refusal(openai_audio.internal_error(), request.url.path)
 
 
 class _Page(StaticFiles):
@@ -100,32 +121,66 @@ class _Page(StaticFiles):
 
 
 async def serve(
-    app: App, config: Config, warm: Callable[[], Awaitable[None]], announce: Callable[[str], None] = print
+    app: App,
+    config: Config,
+    warm: Callable[[], Awaitable[None]],
+    announce: Callable[[str], None] = print,
+    chance: Chance = os.urandom,
 ) -> None:
     """Serves until SIGINT or SIGTERM. `announce` gets the address once `warm` is done; until then /readyz says 503.
 
-    The port is taken before the models are loaded, so that a taken one is said at once. Raises `ConfigError`: port_in_use,
-    bad_address, or what `warm` raises. The app is its owner's to close.
+    Everything that may be wrong with the settings is found, and the port taken, before the models are loaded. Raises
+    `ConfigError`: port_in_use, bad_address, open_without_key, bad_certificate, those of `Access` and of WebRTC's ports, or what
+    `warm` raises. The app is its owner's to close.
     """
-    listener = bind(config.server)
-    server = _Uvicorn(_settings(make_asgi(app, config.limits), config.limits))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    access, certificate = Access(config.server, chance), tls(config.server)
+    async with service(app, config, access, chance) as shared:
+        listener = bind(config.server, keyed=access.keyed)
+        server = _Uvicorn(_settings(make_asgi(shared), config.limits, certificate))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await warm()
+            with _signals(server):  # only now: xllamacpp's server takes over SIGINT and SIGTERM when it is made
+                announce(address(listener, "https" if certificate else "http"))
+                await asyncio.shield(serving)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def tls(server: Server) -> ssl.SSLContext | None:
+    """Raises `ConfigError` (bad_certificate)."""
+    if not server.tls_certificate and not server.tls_key:
+        return None
+    if not server.tls_certificate or not server.tls_key:
+        raise ConfigError("bad_certificate", "server.tls_certificate and server.tls_key only go together: set both")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        await warm()
-        with _signals(server):  # only now: xllamacpp's server takes over SIGINT and SIGTERM when it is made
-            announce(address(listener))
-            await asyncio.shield(serving)
-    finally:
-        server.should_exit = True
-        await serving
+        for path in (server.tls_certificate, server.tls_key):
+            Path(path).open("rb").close()  # the library does not say which of them is missing
+        # without a password OpenSSL would ask the terminal for one
+        context.load_cert_chain(server.tls_certificate, server.tls_key, password=lambda: "")
+    except OSError as error:
+        told = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        raise ConfigError("bad_certificate", f"the certificate and its key cannot be used: {told}") from None
+    return context
 
 
-def bind(server: Server) -> socket.socket:
-    """A listening socket. Raises `ConfigError`: port_in_use, bad_address."""
+def bind(server: Server, *, keyed: bool = False) -> socket.socket:
+    """A listening socket; `keyed`: whoever connects will be asked for a key.
+
+    Raises `ConfigError`: port_in_use, bad_address, open_without_key.
+    """
     where = f"{server.host}:{server.port}"
     listener = None
     try:
         family, kind, proto, _, address = socket.getaddrinfo(server.host, 0, type=socket.SOCK_STREAM)[0]
+        if not (keyed or server.open or is_loopback(str(address[0]))):
+            raise ConfigError(
+                "open_without_key",
+                f"{server.host} can be reached from other machines: set server.keys or server.keys_file, "
+                "or server.open = true if anybody may come in",
+            )
         listener = socket.socket(family, kind, proto)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections
         listener.bind((address[0], server.port, *address[2:]))  # getaddrinfo would take port 70000 for 4464
@@ -141,14 +196,15 @@ def bind(server: Server) -> socket.socket:
     return listener
 
 
-def address(listener: socket.socket) -> str:
+def address(listener: socket.socket, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _settings(asgi: Starlette, limits: Limits) -> uvicorn.Config:
+def _settings(asgi: Starlette, limits: Limits, certificate: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         asgi,
+        ssl_context_factory=None if certificate is None else lambda config, default: certificate,
         ws=Wire,
         ws_max_size=limits.message_bytes,
         ws_ping_interval=PING_S,

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from starlette.websockets import WebSocket
 
 from duologue import clock
-from duologue.config import Limits
 from duologue.engines import Style
 from duologue.errors import ClientError, DuologueError, EngineError
 from duologue.protocols import ReplyAudio
-from duologue.protocols.native import decode_query, decode_utterance, encode, encode_done
+from duologue.protocols.native import Native, decode_rates, decode_utterance, encode, encode_done, failure
 from duologue.transports import App
 from duologue.transports.outbox import Ending
-from duologue.transports.websocket import ERRORS_IN_A_ROW, Hangup, admit, close, failure, first, receive, refuse, send
+from duologue.transports.service import Service
+from duologue.transports.websocket import ERRORS_IN_A_ROW, Hangup, admit, close, receive, refuse, send, the_first
 
 WAITING = 8
 """Utterances that may wait on one socket: a paragraph's sentences; whoever has more sends them as they are said."""
@@ -31,18 +31,19 @@ OUTPUT_RATE = 24_000
 log = logging.getLogger(__name__)
 
 
-async def serve_speech(socket: WebSocket, app: App, limits: Limits) -> None:
+async def serve_speech(socket: WebSocket, service: Service) -> None:
     """Returns when the client is gone or was sent away, with no task left behind."""
-    if not await admit(socket):
+    if not await admit(socket, service.access):
         return
     try:
-        rate = decode_query(socket.query_params.multi_items(), ["output_rate"]).get("output_rate", OUTPUT_RATE)
-        if not app.ready:
+        service.access.enter(socket.headers, socket.scope["subprotocols"])
+        rate = decode_rates(socket.query_params.multi_items(), ["output_rate"]).get("output_rate", OUTPUT_RATE)
+        if not service.app.ready:
             raise ClientError("not_ready", "the models are still loading")
     except ClientError as error:
-        await refuse(socket, error)
+        await refuse(socket, Native(), error)
         return
-    await close(socket, await _Talk(socket, app, limits, rate).run())
+    await close(socket, await _Talk(socket, service.app, service.config.limits.text_chars, rate).run())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,10 @@ class _Utterance:
 
 
 class _Talk:
-    def __init__(self, socket: WebSocket, app: App, limits: Limits, rate: int) -> None:
+    def __init__(self, socket: WebSocket, app: App, text_chars: int, rate: int) -> None:
         self._socket = socket
         self._app = app
-        self._text_chars = limits.text_chars
+        self._text_chars = text_chars
         self._rate = rate
         self._waiting: asyncio.Queue[_Utterance] = asyncio.Queue(WAITING)
         self._taken = 0
@@ -69,7 +70,7 @@ class _Talk:
                 group.create_task(self._read())
                 await self._speak_all()
         except* Hangup as hangups:
-            ending = first(hangups)
+            ending = the_first(hangups)
         except* Exception:
             log.exception("a connection failed")
         return ending

@@ -1,29 +1,26 @@
-"""`/ws`: one WebSocket, one session. Reads, writes, and makes sure that when either side goes, everything of it goes.
+"""One WebSocket that speaks some protocol. Reads, writes, and makes sure that when either side goes, the connection goes.
 
-Knows nothing of turns. Three tasks beside the session: the reader (never waits for the writer), the writer (the only one that
-sends), and a watch on the outbox (the writer cannot notice that it is stuck).
+Knows nothing of turns, and of the protocol only that it is a `Dialect`. Three tasks: the reader (never waits for the writer), the
+writer (the only one that sends), and a watch on the outbox (the writer cannot notice that it is stuck).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from urllib.parse import urlsplit
+from itertools import chain
+from typing import TypeAlias
 
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from duologue.config import Limits
-from duologue.errors import ClientError, DuologueError
-from duologue.protocols import Command, Configure, Failure, Microphone, Type
-from duologue.protocols.native import decode, decode_query, encode
-from duologue.transports import App, Session
-from duologue.transports.outbox import Ending, Outbox
-
-ERRORS_IN_A_ROW = 20
-"""Unusable messages until we give up: a page with a bug makes a few, a program of another protocol makes nothing else."""
+from duologue.errors import ClientError
+from duologue.protocols import Command, Dialect, Failure, Microphone
+from duologue.transports.access import Access, chosen
+from duologue.transports.conversations import Conversation
+from duologue.transports.guard import refusal
+from duologue.transports.outbox import Ending, Messages, Outbox
 
 CLOSE_S = 2.0
 """How long a closing may take to reach a client that reads slowly; then the socket is simply dropped (see `server.Wire`)."""
@@ -32,14 +29,17 @@ PIECE_SAMPLES = 16_000
 """A long block of sound is handed on in pieces of this size, and the loop runs between them: voice activity costs a few
 milliseconds a second of sound, and one client's ten minutes must not be another's stutter."""
 
-MESSAGE_CHARS = 300
-"""Of an error's message; it may quote what the client sent, which may be long."""
+ERRORS_IN_A_ROW = 20
+"""Unusable messages until we give up: a page with a bug makes a few, a program of another protocol makes nothing else."""
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LEFT = 1000
+"""The close code of a client that means to go. A page that is reloaded, or a browser that is closed, says 1001."""
 
-GONE = Ending(None)
+LOST = Ending(None, lost=True)
 
 TRY_LATER = ("server_full", "not_ready")
+
+Take: TypeAlias = Callable[[str | bytes], Awaitable[bool]]
 
 log = logging.getLogger(__name__)
 
@@ -52,95 +52,92 @@ class Hangup(Exception):
         self.ending = ending
 
 
-async def serve_native(socket: WebSocket, app: App, limits: Limits) -> None:
-    """Returns when the client is gone or was sent away, with no task left behind."""
-    if not await admit(socket):
-        return
-    outbox = Outbox(limits.outbox_bytes)
+async def converse(
+    socket: WebSocket,
+    conversation: Conversation,
+    dialect: Dialect,
+    outbox: Outbox,
+    *,
+    first: Sequence[Command] = (),
+    patience: int | None = None,
+) -> None:
+    """Until the client is gone or was sent away. `first` is what it asks for by the way in which it came."""
+    reader = _Reader(conversation, dialect, outbox)
+    ending = LOST
     try:
-        rates = decode_query(socket.query_params.multi_items())
-        session = app.open_session(outbox.tell)
-    except ClientError as error:
-        await refuse(socket, error)
-        return
-    await close(socket, await _Connection(socket, session, outbox, limits).run(rates))
+        await reader.carry_out(first)
+        ending = await carry(socket, outbox, reader.take, patience)
+    finally:
+        conversation.leave(outbox, ending)
+    await close(socket, ending)
 
 
-class _Connection:
-    def __init__(self, socket: WebSocket, session: Session, outbox: Outbox, limits: Limits) -> None:
-        self._socket = socket
-        self._session = session
+async def carry(socket: WebSocket, outbox: Outbox, take: Take, patience: int | None = None) -> Ending:
+    """Brings what comes to `take`, which says whether it could be used, and what is in the outbox to the client.
+
+    After `patience` unusable messages in a row whatever is at the other end does not speak this protocol.
+    """
+    ending = Ending(1011, "internal_error")
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_write(socket, outbox))
+            group.create_task(_watch(outbox))
+            await _read(socket, outbox, take, patience)
+    except* Hangup as hangups:
+        ending = the_first(hangups)
+    except* Exception:
+        log.exception("a connection failed")
+    return ending
+
+
+async def _read(socket: WebSocket, outbox: Outbox, take: Take, patience: int | None) -> None:
+    errors = 0
+    while errors != patience:
+        errors = 0 if await take(await receive(socket)) else errors + 1
+    outbox.tell(Failure("too_many_errors", f"{errors} unusable messages in a row"))
+    outbox.end(Ending(1008, "too_many_errors"))
+
+
+async def _write(socket: WebSocket, outbox: Outbox) -> None:
+    while not isinstance(messages := await outbox.get(), Ending):
+        try:
+            await send(socket, messages)
+        except Hangup:
+            return  # the reader is told how the client went
+    raise Hangup(messages)
+
+
+async def _watch(outbox: Outbox) -> None:
+    raise Hangup(await outbox.cut_off)
+
+
+class _Reader:
+    """What a client says becomes commands of its session."""
+
+    def __init__(self, conversation: Conversation, dialect: Dialect, outbox: Outbox) -> None:
+        self._conversation = conversation
+        self._dialect = dialect
         self._outbox = outbox
-        self._text_chars = limits.text_chars
-        self._begun = False
 
-    async def run(self, rates: Mapping[str, int]) -> Ending:
-        """The session runs in this task and not in one of its own: a task cancelled before its first step would never
-        run the session, and its place would be lost."""
-        ending = Ending(1011, "internal_error")
+    async def take(self, message: str | bytes) -> bool:
+        """False, and the client is told, if it could not be used."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._write())
-                group.create_task(self._watch())
-                reader = group.create_task(self._read(rates))
-                await self._converse()
-                reader.cancel()  # a session that is over takes no commands, while its last words may still be on their way
-        except* Hangup as hangups:
-            ending = first(hangups)
-        except* Exception:
-            log.exception("a connection failed")
-        return ending
-
-    async def _converse(self) -> None:
-        try:
-            await self._session.run()
-            self._outbox.end(Ending(1000, "session_over"))
-        except Exception:
-            log.exception("a session failed")
-            self._outbox.tell(Failure("internal_error", "the server failed; its log says how"))
-            self._outbox.end(Ending(1011, "internal_error"))
-
-    async def _read(self, rates: Mapping[str, int]) -> None:
-        """Begins when the session has said `ready`; what the address asked for is the first thing that the client asks."""
-        if rates:
-            self._command(Configure(rates))
-        errors = 0
-        while errors < ERRORS_IN_A_ROW:
-            message = await receive(self._socket)
-            errors = 0 if await self._take(message) else errors + 1
-        self._outbox.tell(Failure("too_many_errors", f"{errors} unusable messages in a row"))
-        self._outbox.end(Ending(1008, "too_many_errors"))
-
-    async def _take(self, message: str | bytes) -> bool:
-        """Hands a message on; False, and the client is told, if it could not be used."""
-        try:
-            command = decode(message, rates_fixed=self._begun, text_chars=self._text_chars)
+            commands = self._dialect.receive(message)
         except ClientError as error:
-            self._outbox.tell(failure(error))
+            self._outbox.refuse(error)
             return False
-        self._begun = self._begun or isinstance(command, Microphone | Type)
-        for piece in pieces(command):
-            if not self._command(piece):
+        return await self.carry_out(commands)
+
+    async def carry_out(self, commands: Sequence[Command]) -> bool:
+        await self._conversation.begun.wait()
+        for piece in chain.from_iterable(map(pieces, commands)):
+            try:
+                self._conversation.command(piece, self._outbox)
+            except ClientError as error:
+                self._outbox.refuse(error)
                 return False
             await asyncio.sleep(0)
         return True
-
-    def _command(self, command: Command) -> bool:
-        try:
-            self._session.command(command)
-        except ClientError as error:
-            self._outbox.tell(failure(error))
-            return False
-        return True
-
-    async def _write(self) -> None:
-        while not isinstance(messages := await self._outbox.get(), Ending):
-            await send(self._socket, messages)
-        raise Hangup(messages)
-
-    async def _watch(self) -> None:
-        await self._outbox.overflowed.wait()
-        raise Hangup(Ending(1013, "client_too_slow"))
 
 
 def pieces(command: Command) -> Iterator[Command]:
@@ -155,54 +152,47 @@ def pieces(command: Command) -> Iterator[Command]:
 # ── What every socket here needs ──────────────────────────────────────────────────────────────────────────────────
 
 
-def may_connect(origin: str | None, host: str) -> bool:
-    """Browsers say which page opens a socket, and let any page do it: we refuse those of other sites.
-
-    Programs send no Origin. `null` (a sandboxed frame, a file) is nobody's site. Behind a proxy, `host` must be passed on.
-    """
-    if origin is None:
+async def admit(socket: WebSocket, access: Access) -> bool:
+    """Accepts the socket, or answers 403 (cross_origin). Who it is comes after that: a browser hides from the page why a
+    handshake was refused."""
+    if access.allows(socket.headers.get("origin"), socket.headers.get("host", "")):
+        await socket.accept(chosen(socket.scope["subprotocols"]))
         return True
-    try:
-        page = urlsplit(origin)
-        return page.hostname is not None and (page.netloc == host or page.hostname in LOOPBACK)
-    except ValueError:
-        return False
-
-
-async def admit(socket: WebSocket) -> bool:
-    """Accepts the socket, or answers 403 (cross_origin)."""
-    if may_connect(socket.headers.get("origin"), socket.headers.get("host", "")):
-        await socket.accept()
-        return True
-    message = {"type": "error", "code": "cross_origin", "message": "a page of another site may not connect"}
-    await socket.send_denial_response(JSONResponse(message, 403))
+    error = ClientError("cross_origin", "a page of another site may not connect: see server.origins")
+    await socket.send_denial_response(refusal(error, socket.url.path))
     return False
 
 
-async def refuse(socket: WebSocket, error: ClientError) -> None:
-    """After accepting, since a browser hides the body of a refused handshake from the page."""
+async def refuse(socket: WebSocket, dialect: Dialect, error: ClientError, ending: Ending | None = None) -> None:
+    """Says why, and closes."""
     with suppress(Hangup):
-        await send(socket, encode(failure(error)))
-    await close(socket, Ending(1013 if error.code in TRY_LATER else 1008, error.code))
+        await send(socket, dialect.refuse(error))
+    await close(socket, ending or Ending(_code(error), error.code))
+
+
+def _code(error: ClientError) -> int:
+    if error.code in ("missing_api_key", "invalid_api_key"):
+        return 3000
+    return 1013 if error.code in TRY_LATER else 1008
 
 
 async def receive(socket: WebSocket) -> str | bytes:
     """The next message. Raises `Hangup` when there will be none."""
     message = await socket.receive()
     if message["type"] == "websocket.disconnect":
-        raise Hangup(GONE)
+        raise Hangup(Ending(None, lost=message.get("code") != LEFT))
     text: str | None = message.get("text")
     data: bytes | None = message.get("bytes")
     return text if text is not None else data or b""
 
 
-async def send(socket: WebSocket, messages: Sequence[str | bytes]) -> None:
+async def send(socket: WebSocket, messages: Messages) -> None:
     """Waits while the client is not reading. Raises `Hangup` when it is gone."""
     try:
         for message in messages:
             await (socket.send_text(message) if isinstance(message, str) else socket.send_bytes(message))
     except WebSocketDisconnect:
-        raise Hangup(GONE) from None
+        raise Hangup(LOST) from None
 
 
 async def close(socket: WebSocket, ending: Ending) -> None:
@@ -212,11 +202,15 @@ async def close(socket: WebSocket, ending: Ending) -> None:
                 await socket.close(ending.code, ending.reason)
 
 
-def failure(error: DuologueError, turn: int | None = None) -> Failure:
-    return Failure(error.code, error.message[:MESSAGE_CHARS], turn)
+def the_first(hangups: BaseExceptionGroup[Hangup]) -> Ending:
+    """Several may come at once: we close, and the client goes. One that means to go is not waited for."""
+    endings = list(_endings(hangups))
+    return next((ending for ending in endings if not ending.lost), endings[0])
 
 
-def first(hangups: BaseExceptionGroup[Hangup]) -> Ending:
-    """Two may come at once (we close, the client goes); which of them is told makes no difference to anyone."""
-    hangup = hangups.exceptions[0]
-    return first(hangup) if isinstance(hangup, BaseExceptionGroup) else hangup.ending
+def _endings(hangups: BaseExceptionGroup[Hangup]) -> Iterator[Ending]:
+    for each in hangups.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _endings(each)
+        else:
+            yield each.ending

@@ -1,0 +1,132 @@
+"""The turn machine's state, its table, and the moves that several rows of the table share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeAlias
+
+from duologue.core.events import Answer, Commit, Draft, Drop, Todo, Transcribe, Transcribed, Turn
+from duologue.core.patience import Manners, Patience
+
+
+class Phase(Enum):
+    IDLE = "idle"  # nobody speaks
+    HEARING = "hearing"  # the user speaks
+    PAUSED = "paused"  # the user fell silent; the turn may be over
+    THINKING = "thinking"  # the turn is over; no reply sound yet
+    SPEAKING = "speaking"  # the reply plays
+    OVERLAP = "overlap"  # the user speaks over the reply: barge-in or "mm-hm"?
+    BESIDE = "beside"  # the user speaks, and the reply goes on: it was told not to yield
+
+
+NEVER = float("-inf")
+
+Handler: TypeAlias = Callable[[Any, Any, float], list[Todo]]
+TABLE: dict[tuple[Phase, type], Handler] = {}
+
+
+def on(event: type, *phases: Phase) -> Callable[[Handler], Handler]:
+    """Registers a row of the table."""
+
+    def register(handler: Handler) -> Handler:
+        TABLE.update({(phase, event): handler for phase in phases})
+        return handler
+
+    return register
+
+
+class Deadline:
+    """The row for "nothing happened until `wake_at`"."""
+
+
+class Moves:
+    """What the machine of one session knows. `wake_at` is when it wants `wake`; None while only events can change it."""
+
+    def __init__(self, patience: Patience, manners: Manners | None = None) -> None:
+        self.patience = patience
+        self.manners = manners or Manners()
+        self.phase = Phase.IDLE
+        self.wake_at: float | None = None
+        self.hearing = Turn(0, 0)
+        self.replying: Turn | None = None
+        self._newest = 0  # turn number; a turn that is opened again takes its own back, and this one is not given twice
+        self._text = ""  # of the turn being heard, up to its last pause
+        self._due = False  # the pause was long enough; only the words are missing
+        self._asked = False  # a reply was asked for while the floor was taken; the next chance is taken
+        self._drafts = 0
+        self._began_at = 0.0  # the turn being heard
+        self._silent_at = 0.0  # its last voiced sample
+        self._voice = False  # during overlap: the user still speaks
+        self._committed_at = 0.0
+        self._audible_at: float | None = None
+
+    def _new_turn(self, began_at: float) -> Turn:
+        self._newest += 1
+        self.hearing = Turn(self._newest, 0)
+        self._text, self._due, self._drafts, self._began_at = "", False, 0, began_at
+        return self.hearing
+
+    def _at_longest(self) -> float | None:
+        return None if self.manners.by_hand else self._began_at + self.patience.longest_turn_s
+
+    def _noise(self, event: Transcribed) -> bool:
+        return not event.text and not self.manners.by_hand
+
+    def _draft(self) -> list[Todo]:
+        if self._drafts >= self.patience.drafts or not (self.manners.answers or self._asked):
+            return []
+        self._drafts += 1
+        return [Draft(self.hearing, self._text)]
+
+    def _commit(self, now: float) -> list[Todo]:
+        if not (self.manners.answers or self._asked):
+            committed = Commit(self.hearing, self._text, answer=False)
+            return [committed, *self._rest(now)]
+        self.replying, self._asked = self.hearing, False
+        self._committed_at, self._audible_at = now, None
+        self._to(Phase.THINKING)
+        return [Commit(self.replying, self._text)]
+
+    def _write_down(self) -> list[Todo]:
+        committed = Commit(self.hearing, self._text, answer=False)
+        self._asked = self._asked or self.manners.answers
+        return self._back_to_reply([committed])
+
+    def _take_floor_for_reply(self, now: float) -> list[Todo]:
+        self.replying, self._asked = self._new_turn(now), False
+        self._committed_at, self._audible_at = NEVER, None  # there is no user's turn to open again
+        self._to(Phase.THINKING)
+        return [Answer(self.replying)]
+
+    def _end_turn_now(self, now: float) -> list[Todo]:
+        """The turn is over in mid-voice: only its words are missing."""
+        self._silent_at, self._text, self._due = now, "", True
+        self._to(Phase.PAUSED)
+        return [Transcribe(self.hearing)]
+
+    def _end_turn_at_pause(self, now: float) -> list[Todo]:
+        """The same at a pause, where the words may be known."""
+        if self._text:
+            return self._commit(now)
+        self._due, self.wake_at = True, None
+        return []
+
+    def _back_to_reply(self, todos: list[Todo]) -> list[Todo]:
+        assert self.replying is not None
+        self.hearing = self.replying
+        self._to(Phase.THINKING if self._audible_at is None else Phase.SPEAKING)
+        return todos
+
+    def _drop(self, now: float) -> list[Todo]:
+        dropped = Drop(self.hearing)
+        return [dropped, *self._rest(now)]
+
+    def _rest(self, now: float) -> list[Todo]:
+        """Nobody has the floor; a reply that was asked for takes it."""
+        self.replying = None
+        self._to(Phase.IDLE, None if self.manners.nudge_s is None else now + self.manners.nudge_s)
+        return self._take_floor_for_reply(now) if self._asked else []
+
+    def _to(self, phase: Phase, wake_at: float | None = None) -> None:
+        self.phase, self.wake_at = phase, wake_at

@@ -1,0 +1,135 @@
+"""The user's side of a session: each turn's ear, its words, and the opinion whether it is complete.
+
+Turns what the engines say into events; decides nothing. Fills the writer's cache with what is heard so far, since nobody else
+knows it as early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from duologue.audio import Audio, Frame
+from duologue.config import Config
+from duologue.conversation import ConversationManager
+from duologue.core.events import Event, Overheard, Scored, Transcribed, Turn
+from duologue.core.turns import Phase, Turns
+from duologue.core.words import is_echo
+from duologue.ear import Ear
+from duologue.engines import Prompt, Transcript, TurnDetector
+from duologue.engines.lineup import Lineup
+from duologue.errors import EngineError
+from duologue.protocols import Fact, Heard
+from duologue.wishes import Wishes
+from duologue.work import Work
+
+log = logging.getLogger(__name__)
+
+
+class Listener:
+    """`turns` is read, never told; `speaking` gives the text of the reply that plays, which the microphone may catch."""
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        lineup: Lineup,
+        wishes: Wishes,
+        conversation: ConversationManager,
+        turns: Turns,
+        work: Work,
+        happened: Callable[[Event], None],
+        tell: Callable[[Fact], None],
+        speaking: Callable[[], str],
+    ) -> None:
+        self._name = name
+        self._config = config
+        self._lineup = lineup
+        self._wishes = wishes
+        self._conversation = conversation
+        self._turns = turns
+        self._work = work
+        self._happened = happened
+        self._tell = tell
+        self._speaking = speaking
+        self._ear: Ear | None = None
+        self._answered: Ear | None = None  # of the turn that is being replied to, in case it is reopened
+
+    def frame(self, frame: Frame) -> None:
+        if self._ear is not None:
+            with self._work.contained(self._ear):
+                self._ear.feed(frame)
+
+    def listen(self, turn: Turn, frames: list[Frame]) -> None:
+        self._ear = ear = Ear(turn, frames, self._config.patience.longest_turn_s, self._config.limits.engine_s)
+        self._work.start("ear", ear, ear.run, self._lineup.recognizer, self._recognized)
+        if self._turns.replying is None:
+            self._prefill(ear)
+
+    def go_on(self, turn: Turn) -> None:
+        self._work.cancel("score")
+        if self._ear is not None:
+            self._ear.turn = turn
+
+    def transcribe(self, turn: Turn) -> None:
+        if self._ear is not None:
+            with self._work.contained(self._ear):
+                self._ear.pause(turn)
+
+    def score(self, turn: Turn) -> None:
+        detector, ear = self._lineup.turn_detector, self._ear
+        if detector is not None and ear is not None and self._wishes.turn_taking.judged:  # else silence alone decides
+            self._work.start("score", ear, self._ask, detector, ear, turn)
+
+    def audio_of(self, turn: Turn) -> Audio | None:
+        """The turn's sound so far, 16 kHz; None if it came as text."""
+        return self._ear.audio if self._ear is not None and self._ear.turn.number == turn.number else None
+
+    def close(self) -> None:
+        """The turn is over; its sound is kept until the next one is, in case that is the same one."""
+        self._work.cancel("ear", "score")
+        self._answered, self._ear = self._ear, None
+
+    def reopen(self, turn: Turn) -> None:
+        if self._ear is not None and self._answered is not None:
+            self.listen(turn, [*self._answered.frames, *self._ear.frames])
+
+    def drop(self, turn: Turn) -> None:
+        if self._ear is not None and self._ear.turn.number == turn.number:
+            self._work.cancel("ear", "score", "prefill")
+            self._ear = None
+
+    def _recognized(self, turn: Turn, transcript: Transcript) -> None:
+        text, final = transcript.text.strip(), transcript.final
+        if (heard_back := self._speaking()) and is_echo(text, heard_back, final):
+            text = ""
+        if final:
+            self._wishes.heard_language = transcript.language
+            self._happened(Transcribed(turn, text, transcript.confidence))
+        elif text and turn == self._turns.hearing:
+            self._happened(Overheard(turn, text, transcript.confidence))
+            self._tell_partial(turn, text)
+
+    def _tell_partial(self, turn: Turn, text: str) -> None:
+        if self._turns.phase is Phase.HEARING and turn == self._turns.hearing and self._ear is not None:
+            self._tell(Heard(turn.number, text, False, self._wishes.heard_language))
+            self._prefill(self._ear, text)
+
+    async def _ask(self, detector: TurnDetector, ear: Ear, turn: Turn) -> None:
+        try:
+            async with asyncio.timeout(self._config.patience.incomplete_s):
+                self._happened(Scored(turn, await detector.complete(ear.audio, ear.text)))
+        except (EngineError, TimeoutError) as error:
+            log.warning("the turn detector failed; silence alone ends turn %s: %r", turn.number, error)
+
+    def _prefill(self, ear: Ear, pending: str = "") -> None:
+        messages = self._conversation.messages(self._wishes.settings.instructions, pending)
+        writing = self._wishes.writing
+        self._work.start("prefill", ear, self._fill, Prompt(self._name, messages, writing.tools, writing.tool_choice))
+
+    async def _fill(self, prompt: Prompt) -> None:
+        try:
+            await self._lineup.writer.prefill(prompt)
+        except EngineError as error:
+            log.warning("prefill failed, the reply will only start later: %s", error)

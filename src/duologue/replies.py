@@ -1,0 +1,288 @@
+"""The session's side of a conversation: the reply that is drafted, plays, is held or cut; and the asides next to it.
+
+Starts the work of each reply, writes into the history what was heard of it, and tells the client through the replies themselves.
+When any of this is to happen is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from duologue.answer import Answer
+from duologue.audio import Audio
+from duologue.config import Config
+from duologue.conversation import ConversationManager
+from duologue.core.events import Event, ReplyAudible, ReplyEnded, Turn
+from duologue.engines import Message, Piece, Prompt, Sound, Speaker, Style, Text
+from duologue.engines.lineup import Lineup
+from duologue.errors import ClientError
+from duologue.protocols import Fact, Item, ReplyCall, ReplyRequest, Writing, call_item, reply_item
+from duologue.reply import Reply
+from duologue.trace import Audible
+from duologue.wishes import Wishes
+from duologue.work import Work
+
+BREATH_MS = 500.0
+"""Of a reply's end: too little to say it again."""
+
+MOST_ASIDES = 4
+"""At once: as many as the packaged writer answers in parallel."""
+
+Mark: TypeAlias = Callable[[Audible], None]
+
+
+class Replies:
+    """`settled` waits until what the client added to the conversation as sound is heard, and says whether it had to."""
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        lineup: Lineup,
+        wishes: Wishes,
+        conversation: ConversationManager,
+        work: Work,
+        happened: Callable[[Event], None],
+        tell: Callable[[Fact], None],
+        mark: Mark,
+        settled: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self.current: Reply | None = None
+        self.asides: dict[int, Reply] = {}
+        self.request: ReplyRequest | None = None
+        """What the client asked of the next reply."""
+        self.unsaid = ""
+        """Text that the next reply says, in place of the writer's."""
+        self._name = name
+        self._config = config
+        self._lineup = lineup
+        self._wishes = wishes
+        self._conversation = conversation
+        self._work = work
+        self._happened = happened
+        self._tell_session = tell
+        self._mark = mark
+        self._settled = settled
+        self._asides = 0
+        self._parked = False
+        self._finished: int | None = None  # the turn of the last reply, if it was played to its end
+
+    @property
+    def written(self) -> str:
+        """What the client may be hearing."""
+        return self.current.written if self.current is not None and self.current.released_at is not None else ""
+
+    # ── The reply to a turn ───────────────────────────────────────────────────────────────────────────────────────
+
+    def draft(self, turn: Turn, text: str, audio: Audio | None = None) -> None:
+        """`audio` is the user's turn, for a writer that hears."""
+        self.drop()
+        self._finished = None
+        self._work.cancel("prefill")
+        self.current = self._make(turn, text, self.request, audio if self._lineup.speech_model else None)
+        self._work.start("reply", self.current, self._write, self.current, self._messages(self.current))
+        self._work.start("play", self.current, self._play, self.current)
+
+    def check(self, request: ReplyRequest) -> None:
+        """Raises `ClientError`: unknown_voice, unknown_item, too_many_replies."""
+        self._lineup.check_voice(request.voice or "")
+        for item in request.items or ():
+            self._message(item)
+        if request.aside and len(self.asides) >= MOST_ASIDES:
+            raise ClientError("too_many_replies", f"at most {MOST_ASIDES} replies beside the conversation at once")
+
+    def prepare(self, turn: Turn, text: str, audio: Audio | None = None) -> None:
+        """Makes the reply, if none was drafted for just this. Call it before the user's words are in the history."""
+        reply = self.current
+        if reply is None or (reply.turn, reply.text, _wants(reply.request)) != (turn, text, _wants(self.request)):
+            self.draft(turn, text, audio)
+        elif self.request is not None:
+            reply.request = self.request
+
+    def release(self, *, answers: bool = True) -> None:
+        """What was prepared is the reply. Call it once the user's words are in the history."""
+        reply, self.request = self.current, None
+        assert reply is not None
+        self._conversation.reserve("assistant", reply_item(self._name, reply.turn.number), {"turn": reply.turn.number})
+        reply.release(answers=answers)
+
+    def void_draft(self) -> None:
+        if self.current is not None and self.current.released_at is None:
+            self.drop()
+
+    def drop(self, turn: Turn | None = None) -> None:
+        """What is still in the making is cancelled; what was told before stays told. With a turn: only its reply."""
+        if turn is None or (self.current is not None and self.current.turn.number == turn.number):
+            self._work.cancel("reply", "play")
+            self.current = None
+
+    def silence(self, turn: Turn) -> None:
+        if self.current is not None and self.current.turn == turn:
+            heard_text, _ = self.current.cut()
+            self._remember(self.current, heard_text, interrupted=True)
+            self.drop()
+
+    def take_back(self, turn: Turn) -> None:
+        """The turn was closed too early: nothing of its reply stays."""
+        if self.current is not None and self.current.turn == turn:
+            self.current.cut()
+            self.drop()
+        self._conversation.remove(reply_item(self._name, turn.number))
+
+    # ── A client that comes and goes ──────────────────────────────────────────────────────────────────────────────
+
+    def park(self) -> None:
+        self._parked = True
+        for reply in self._all():
+            reply.park()
+
+    def unpark(self, turn: int, played_ms: float) -> None:
+        """Of a reply that is not the one to `turn` nothing was played; `turn` 0: it cannot say."""
+        self._parked = False
+        for reply in self._all():
+            reply.unpark(played_ms if reply.turn.number == turn else 0.0 if turn else None)
+
+    def take_unheard(self, turn: int, played_ms: float) -> str:
+        """The words that the client never heard of the last reply, though we believed so: they leave the history.
+
+        Nothing of a reply that still plays, or of which a breath is missing.
+        """
+        if self._finished != turn:
+            return ""
+        try:
+            words = self._conversation.turn(reply_item(self._name, turn)).words
+        except ClientError:
+            return ""  # the history was cleared
+        if not words or played_ms >= words[-1][1] - BREATH_MS:
+            return ""
+        self._conversation.cut(reply_item(self._name, turn), played_ms)
+        return "".join(word for word, end_ms in words if end_ms > played_ms).strip()
+
+    def cursor(self, turn: int, played_ms: float) -> None:
+        for reply in self._all():
+            if reply.turn.number == turn:
+                reply.cursor(played_ms)
+
+    # ── Asides ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin_aside(self, request: ReplyRequest) -> None:
+        self._asides -= 1
+        reply = self.asides[self._asides] = self._make(Turn(self._asides, 0), "", request)
+        messages = self._messages(reply)
+        reply.release(answers=False)
+        self._work.start(f"aside{self._asides}", reply, self._write, reply, messages)
+        self._work.start(f"play{self._asides}", reply, self._play_aside, reply)
+
+    def end_aside(self, number: int) -> None:
+        """One that is over already is fine."""
+        reply = self.asides.pop(number, None)
+        if reply is not None:
+            reply.cut()
+            self._work.cancel(f"aside{number}", f"play{number}")
+
+    async def _play_aside(self, reply: Reply) -> None:
+        await reply.play(lambda: None)
+        reply.done()
+        del self.asides[reply.turn.number]
+
+    # ── Making one ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _make(self, turn: Turn, text: str, request: ReplyRequest | None, audio: Audio | None = None) -> Reply:
+        writing, wishes = self._writing(request), self._wishes
+        reply = Reply(
+            turn,
+            text,
+            wishes.pacing,
+            wishes.output_rate,
+            self._tell,
+            request=request,
+            spoken=writing.spoken,
+            audio=audio,
+        )
+        if self._parked:
+            reply.park()
+        return reply
+
+    async def _write(self, reply: Reply, messages: list[Message]) -> None:
+        if await self._settled() and (reply.audio is not None or not reply.text):
+            messages = self._messages(reply)
+        writing = self._writing(reply.request)
+        style = self._wishes.style_of(reply.request.voice if reply.request is not None else None)
+        answer = Answer(
+            self._voices(style) if reply.spoken else (),
+            style,
+            reply,
+            cutting=self._config.cutting,
+            engine_timeout_s=self._config.limits.engine_s,
+            max_tokens=writing.max_tokens,
+        )
+        await answer.run(self._source(reply, messages, writing))
+        reply.complete(whole=answer.whole)
+
+    def _source(self, reply: Reply, messages: list[Message], writing: Writing) -> AsyncIterator[Piece | Sound]:
+        if self.unsaid:
+            text, self.unsaid = self.unsaid, ""
+            return _saying(text)
+        name = self._name if reply.turn.number > 0 else f"{self._name}{reply.turn.number}"  # a cache of its own
+        prompt = Prompt(name, messages, writing.tools, writing.tool_choice, writing.max_tokens)
+        model = self._lineup.speech_model
+        if model is not None and reply.audio is not None:
+            return model.answer(reply.audio, prompt)
+        return self._lineup.writer.write(prompt)
+
+    async def _play(self, reply: Reply) -> None:
+        await reply.play(lambda: self._audible(reply))
+        reply.done()
+        self._remember(reply, reply.written)
+        self._finished = reply.turn.number
+        self.current = None
+        self._happened(ReplyEnded(reply.turn))
+
+    def _audible(self, reply: Reply) -> None:
+        self._mark(Audible(reply.turn.number, reply.onset_s or 0.0))
+        self._happened(ReplyAudible(reply.turn))
+
+    def _remember(self, reply: Reply, text: str, *, interrupted: bool = False) -> None:
+        metadata = {"interrupted": interrupted, "speaker": reply.speaker, "audio_ms": reply.sent_ms}
+        item = reply_item(self._name, reply.turn.number)
+        self._conversation.fill(item, text, reply.latency_ms, metadata, reply.sent_words)
+
+    def _tell(self, fact: Fact) -> None:
+        if isinstance(fact, ReplyCall) and fact.turn > 0:  # before it is told: the client may answer it at once
+            item = call_item(self._name, fact.turn, fact.index)
+            self._conversation.insert("assistant", "", item, None, fact.call)
+        self._tell_session(fact)
+
+    def _messages(self, reply: Reply) -> list[Message]:
+        request = reply.request or ReplyRequest()
+        instructions = self._wishes.settings.instructions if request.instructions is None else request.instructions
+        if request.items is None:
+            return self._conversation.messages(instructions, reply.text if reply.audio is None else "")
+        system = [Message("system", instructions)] if instructions.strip() else []
+        return system + [self._message(item) for item in request.items]
+
+    def _message(self, item: Item | str) -> Message:
+        """Raises `ClientError` (unknown_item)."""
+        if isinstance(item, str):
+            return self._conversation.turn(item).message
+        return Message(item.role, item.text, (item.call,) if item.call else (), item.answers)
+
+    def _writing(self, request: ReplyRequest | None) -> Writing:
+        return request.writing if request is not None and request.writing is not None else self._wishes.writing
+
+    def _voices(self, style: Style) -> tuple[Speaker, ...]:
+        return self._lineup.voices(style.language, style.voice) or self._lineup.voices("en", style.voice)
+
+    def _all(self) -> list[Reply]:
+        return [*([self.current] if self.current is not None else []), *self.asides.values()]
+
+
+def _wants(request: ReplyRequest | None) -> ReplyRequest:
+    """What makes a difference to the reply."""
+    return ReplyRequest() if request is None else replace(request, name="")
+
+
+async def _saying(text: str) -> AsyncIterator[Piece]:
+    yield Text(text)

@@ -1,0 +1,84 @@
+"""The words of turns that were answered by ear: the model that heard them writes them down, once nobody waits for its answer.
+
+The history needs them, since earlier sound costs a model hundreds of tokens a turn; and so do people who read along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from duologue.audio import Audio
+from duologue.conversation import ConversationManager
+from duologue.core.events import Turn
+from duologue.engines import SpeechModel
+from duologue.errors import EngineError
+from duologue.protocols import Fact, Understood, user_item
+from duologue.work import Work
+
+log = logging.getLogger(__name__)
+
+
+class _Sound:
+    def __init__(self, turn: Turn, audio: Audio) -> None:
+        self.turn = turn
+        self.audio = audio
+
+
+class Understanding:
+    """`forget` a turn that is reopened; `begin` a turn's transcript once its reply has begun, or never will."""
+
+    def __init__(
+        self,
+        name: str,
+        model: SpeechModel,
+        timeout_s: float,
+        conversation: ConversationManager,
+        work: Work,
+        tell: Callable[[Fact], None],
+    ) -> None:
+        self._name = name
+        self._model = model
+        self._timeout_s = timeout_s
+        self._conversation = conversation
+        self._work = work
+        self._tell = tell
+        self._waiting: dict[int, _Sound] = {}
+        self._writing = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    def keep(self, turn: Turn, audio: Audio) -> None:
+        self._waiting[turn.number] = _Sound(turn, audio)
+
+    def begin(self, turn: int) -> None:
+        sound = self._waiting.pop(turn, None)
+        if sound is not None:
+            self._writing += 1
+            self._settled.clear()
+            self._work.start(f"understand {turn}", sound, self._write_down, sound)
+
+    def forget(self, turn: int) -> None:
+        self._waiting.pop(turn, None)
+        self._work.cancel(f"understand {turn}")
+
+    async def settled(self) -> bool:
+        """Waits until every turn is written down; True if there was anything to wait for."""
+        waits = not self._settled.is_set()
+        await self._settled.wait()
+        return waits
+
+    async def _write_down(self, sound: _Sound) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                transcript = await self._model.transcribe(sound.audio)
+        except (EngineError, TimeoutError) as error:
+            log.warning("the words of turn %s stay unknown: %r", sound.turn.number, error)
+        else:
+            self._conversation.fill(user_item(self._name, sound.turn.number), transcript.text)
+            self._tell(Understood(sound.turn.number, transcript.text, transcript.language))
+        finally:
+            self._writing -= 1
+            if not self._writing:
+                self._settled.set()

@@ -1,0 +1,116 @@
+"""A model that hears and answers by itself: the session gives it the sound, and the words follow after the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+from dialogue import Dialogue, lineup, play
+
+from duologue.audio import Audio
+from duologue.engines import Piece, Prompt, Text, Transcript
+from duologue.engines.by_ear import ByEar
+from duologue.engines.scripted import ScriptedWriter
+from duologue.errors import EngineError
+from duologue.protocols import Fact, Failure, Heard, Interrupted, ReplyDone, ReplyWord, Type, Understood
+
+SAID = ("What is the capital of France?", "And of Spain?")
+
+
+@dataclass
+class Hearing:
+    """Answers the n-th sound with the n-th answer, and knows what was said."""
+
+    answers: tuple[str, ...] = ("Paris.", "Madrid.")
+    transcript_s: float = 0.5
+    fails: bool = False
+    about = replace(ScriptedWriter().about, name="hearing")
+    heard_s: list[float] = field(default_factory=list)
+    prompts: list[list[tuple[str, str]]] = field(default_factory=list)
+    transcripts: int = 0
+
+    async def answer(self, audio: Audio, prompt: Prompt) -> AsyncIterator[Piece]:
+        self.heard_s.append(len(audio) / 16_000)
+        self.prompts.append([(message.role, message.content) for message in prompt.messages[1:]])
+        if self.fails:
+            raise EngineError("hearing", "broke", code="engine_broken")
+        for word in self.answers[(len(self.heard_s) - 1) % len(self.answers)].split(" "):
+            await asyncio.sleep(0.05)
+            yield Text(word + " ")
+
+    async def transcribe(self, audio: Audio) -> Transcript:
+        await asyncio.sleep(self.transcript_s)
+        self.transcripts += 1
+        return Transcript(SAID[(self.transcripts - 1) % len(SAID)], final=True, language="en")
+
+    async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        self.prompts.append([(message.role, message.content) for message in prompt.messages[1:]])
+        yield Text("Typed.")
+
+    async def prefill(self, prompt: Prompt) -> None: ...
+
+    def forget(self, conversation: str) -> None: ...
+
+
+def talk(model: Hearing, spans: list[tuple[float, float]], seconds: float, **more: object) -> Dialogue:
+    return play(spans, seconds, engines=lineup(writer=model, recognizer=ByEar()), **more)
+
+
+def first(dialogue: Dialogue, kind: type[Fact]) -> float:
+    return dialogue.times(kind)[0]
+
+
+def test_the_model_gets_the_sound_and_the_history_gets_the_words() -> None:
+    model = Hearing()
+    seen = talk(model, [(1, 2.5), (6, 7.5)], 11)
+    assert seen.history == [("user", SAID[0]), ("assistant", "Paris."), ("user", SAID[1]), ("assistant", "Madrid.")]
+    assert model.heard_s[0] == pytest.approx(1.9, abs=0.2), "the turn with its lead-in and its pause"
+    assert model.prompts[-1] == [("user", SAID[0]), ("assistant", "Paris.")]
+
+
+def test_the_words_never_come_before_the_answer() -> None:
+    seen = talk(Hearing(transcript_s=0.0), [(1, 2.5)], 6)
+    assert first(seen, ReplyWord) <= first(seen, Understood)
+    assert [fact.text for fact in seen.of(Heard)] == [""]
+    assert seen.of(Understood) == [Understood(1, SAID[0], "en")]
+
+
+def test_an_answer_waits_for_the_words_of_the_turn_before_it() -> None:
+    model = Hearing(transcript_s=4.0)
+    talk(model, [(1, 2.5), (5, 6)], 14)
+    assert model.prompts[-1] == [("user", SAID[0]), ("assistant", "Paris.")]
+
+
+def test_typed_words_need_no_ears() -> None:
+    model = Hearing()
+    seen = talk(model, [], 4, commands=[(0.1, Type("hello"))])
+    assert seen.of(ReplyDone)[0].text == "Typed."
+    assert model.prompts == [[("user", "hello")]]
+    assert not model.transcripts
+
+
+def test_a_short_sound_over_a_reply_does_not_end_it_and_a_longer_one_does() -> None:
+    long = Hearing(answers=("This goes on for quite a while so that there is time to talk over it all.",))
+    seen = talk(long, [(1, 2.5), (4, 4.3)], 14)
+    assert not seen.of(Interrupted)
+    seen = talk(replace(long, heard_s=[], prompts=[]), [(1, 2.5), (4, 5.5)], 14)
+    assert [fact.turn for fact in seen.of(Interrupted)] == [1]
+
+
+def test_a_turn_whose_answer_failed_is_still_written_down() -> None:
+    seen = talk(Hearing(fails=True), [(1, 2.5)], 6)
+    assert [fact.code for fact in seen.of(Failure)] == ["engine_broken"]
+    assert seen.history == [("user", SAID[0])]
+
+
+def test_a_turn_that_cannot_be_written_down_is_missing_and_the_talk_goes_on() -> None:
+    class Deaf(Hearing):
+        async def transcribe(self, audio: Audio) -> Transcript:
+            raise EngineError("hearing", "cannot write")
+
+    model = Deaf()
+    seen = talk(model, [(1, 2.5), (6, 7.5)], 11)
+    assert [fact.text for fact in seen.of(ReplyDone)] == ["Paris.", "Madrid."]
+    assert model.prompts[-1] == []

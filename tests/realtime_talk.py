@@ -32,6 +32,7 @@ class Talk:
 
     def __init__(self, engines: Lineup, config: Config, **settings: Any) -> None:
         self.events: list[tuple[float, dict[str, Any]]] = []
+        self.sent: list[str] = []
         self.session: Session
         self._realtime = Realtime("gpt-realtime", **{"speech": config.speech, "patience": config.patience, **settings})
         self._engines = engines
@@ -43,6 +44,7 @@ class Talk:
 
     def send(self, type: str, **fields: Any) -> None:
         """Whatever is wrong with it is answered by an event."""
+        self.sent.append(type)
         try:
             for command in self._realtime.receive(json.dumps({"type": type, **fields})):
                 self.session.command(command)

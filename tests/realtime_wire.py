@@ -39,9 +39,8 @@ class Client:
     """One connection. `trace` holds what went over the wire: C from the client, S from the server."""
 
     def __init__(self, *, begin: bool = True, **settings: Any) -> None:
-        self.realtime = Realtime(
-            "gpt-realtime", **{"speech": SPEECH, "patience": PATIENCE, "expires_at": 1_800_000_000} | settings
-        )
+        defaults: dict[str, Any] = {"speech": SPEECH, "patience": PATIENCE, "expires_at": 1_800_000_000}
+        self.realtime = Realtime("gpt-realtime", **defaults | settings)
         self.trace: list[str] = []
         self.seen: list[dict[str, Any]] = []
         if begin:

@@ -189,6 +189,12 @@ def test_a_reopened_turns_next_reply_counts_from_its_own_first_sample(line: Line
     assert line.told == [PlaybackStarted(1), Cursor(1, 100.0), PlaybackStopped(1)]
 
 
+def test_a_reply_without_sound_neither_starts_nor_stops(line: Line) -> None:
+    line.take(*blocks(1, ramp(0)), *blocks(2, ramp(480)))
+    np.testing.assert_array_equal(line.frames(1), ramp(480))
+    assert [told for told in line.told if not isinstance(told, Cursor)] == [PlaybackStarted(2), PlaybackStopped(2)]
+
+
 def test_two_replies_at_a_time_sound_one_after_the_other(line: Line) -> None:
     one, two = np.full(2_400, 0.25, np.float32), np.full(2_400, 0.5, np.float32)
     (first, last), aside = blocks(1, one), blocks(-1, two)
@@ -386,17 +392,47 @@ def test_what_is_no_opus_is_bridged(ear: Ear) -> None:
     assert len(ear.heard) == 20 * STEP
 
 
-def test_another_sender_begins_anew(ear: Ear) -> None:
+def test_another_sender_begins_anew() -> None:
+    made: list[Decoder] = []
+
+    def decoder() -> Decoder:
+        made.append(Decoder())
+        return made[-1]
+
+    ear = Ear(Incoming(decoder), np.zeros(0, np.float32))
     for n, packet in enumerate(stream(tone(0.2), 100, 5_000)):
         ear.take(packet, n * FRAME_S)
     ear.source = 8
     assert [ear.take(packet, 0.3) for packet in stream(tone(0.2), 60_000, 9)] == [STEP] * 10
+    assert len(made) == 3  # one before anybody was there
 
 
-def test_a_clock_that_was_set_anew_fills_nothing(ear: Ear) -> None:
+@pytest.mark.parametrize("jump", [10 * 48_000, -10 * 48_000, 1 << 31])
+def test_a_clock_that_was_set_anew_fills_nothing_and_owes_nothing(ear: Ear, jump: int) -> None:
+    talk, pause = stream(tone(0.2), 0, 1_000_000), stream(np.zeros(ENCODER_RATE, np.float32), 10, 1_009_600 + jump)
+    assert [ear.take(packet, n * FRAME_S) for n, packet in enumerate([*talk, *pause])] == [STEP] * 60
+
+
+def test_after_a_standstill_of_our_own_no_silence_is_made_up(ear: Ear) -> None:
     for n, packet in enumerate(stream(tone(0.2))):
         ear.take(packet, n * FRAME_S)
-    assert ear.take(stream(tone(0.02), 10, 4_000_000_000)[0], 0.2) == STEP
+    assert ear.wake(10.0) == 0
+    assert ear.wake(10.03) == STEP
+
+
+def test_with_jitter_alone_nothing_is_concealed() -> None:
+    class Honest(Decoder):
+        def _decode(self, packet: bytes | None, samples: int, *, recover: bool) -> Audio:
+            assert packet is not None
+            assert not recover
+            return super()._decode(packet, samples, recover=recover)
+
+    chance = random.Random(4)
+    sent = stream(tone(3.0))
+    ear = Ear(Incoming(Honest), np.zeros(0, np.float32))
+    first, *rest = sent
+    ear.listen([(0.0, first), *((packet.sequence * FRAME_S + chance.random() * 0.06, packet) for packet in rest)], 3.1)
+    assert len(ear.heard) == len(sent) * STEP
 
 
 def test_garbage_is_never_worse_than_silence(ear: Ear) -> None:

@@ -21,6 +21,8 @@ from duologue.protocols import (
     Ducked,
     Heard,
     Interrupted,
+    PlaybackStarted,
+    PlaybackStopped,
     Resumed,
 )
 
@@ -114,19 +116,49 @@ def test_frames_leave_on_time_though_the_sessions_loop_stands_still() -> None:
             phone, _call, session = await here.ring()
             say(session.tell, 1, tone(4.0))
             await phone.until(lambda: session.of(Cursor))
-            begun = len(phone.arrived)
-            began_at = time.monotonic()
+            windows = []
             for block in (time.sleep, compute, time.sleep, compute, time.sleep):
+                began_at = time.monotonic()
                 block(0.3)
+                windows.append((began_at, time.monotonic()))
                 await asyncio.sleep(0.02)
-            blocked_s = time.monotonic() - began_at
-            came = phone.arrived[begun:]
-            assert len(came) == pytest.approx(blocked_s / 0.02, rel=0.15)
-            assert max(np.diff([packet.at for packet in came])) < 0.15  # half of what the loop stood still
-            assert set(np.diff([packet.sequence for packet in came]) & 0xFFFF) == {1}
-            heard = loudness(phone.heard) > 0.05
-            first, last = np.flatnonzero(heard)[[0, -1]]
-            assert heard[first:last].all()
+            times = [packet.at for packet in phone.arrived]
+            came = [sum(begin <= at < end for at in times) for begin, end in windows]
+            assert sorted(came)[2] >= 12  # of 15; a busy machine may spoil a window or two
+            assert set(np.diff([packet.sequence for packet in phone.arrived])) == {1}
+            assert (loudness(phone.heard) > 0.05).sum() * 0.01 >= session.of(Cursor)[0].played_ms / 1000 + 0.7
+
+    run(main())
+
+
+def test_news_that_crossed_the_interruption_is_old() -> None:
+    async def main() -> None:
+        async with desk() as here:
+            phone, call, session = await here.ring()
+            session.tell(Interrupted(1, "", 100.0))
+            call.happened(PlaybackStarted(1))
+            call.happened(Cursor(1, 20.0))
+            call.happened(PlaybackStopped(2))
+            await phone.until(lambda: len(phone.messages) == 3)
+            say(session.tell, 1, tone(0.1))  # the turn was reopened, and has another reply
+            await phone.until(lambda: len(phone.messages) == 5)
+            assert types(phone)[1:] == ["Interrupted", "PlaybackStopped", "PlaybackStarted", "PlaybackStopped"]
+            assert session.of(Cursor) == [Cursor(1, 100.0)]
+
+    run(main())
+
+
+def test_after_a_standstill_of_the_media_thread_the_clock_goes_on_from_now() -> None:
+    async def main() -> None:
+        async with desk() as here:
+            phone, _call, _session = await here.ring()
+            await asyncio.sleep(0.2)
+            here.calls._thread.call(time.sleep, 0.5)
+            await asyncio.sleep(1.0)
+            first, last = phone.arrived[0], phone.arrived[-1]
+            assert (last.timestamp - first.timestamp) / 48_000 == pytest.approx(last.at - first.at, abs=0.15)
+            assert len(phone.arrived) * 0.02 == pytest.approx(last.at - first.at - 0.5, abs=0.25)
+            assert set(np.diff([packet.sequence for packet in phone.arrived])) == {1}
 
     run(main())
 

@@ -36,6 +36,7 @@ from duologue.protocols import (
     ItemShown,
     Nudged,
     RemoveItem,
+    Reopened,
     ReplyAudio,
     ReplyBegan,
     ReplyCall,
@@ -438,3 +439,15 @@ def test_a_conversation_begun_elsewhere_goes_on_here() -> None:
 
 def test_a_conversation_is_taken_over_only_before_anything_was_said() -> None:
     assert refused((0.1, Type("hello")), (2.0, Restore([("user", "x")]))) == "not_new"
+
+
+def test_a_turn_can_be_reopened_though_the_client_has_removed_its_items() -> None:
+    items = [RemoveItem(item("test", 1)) for item in (user_item, reply_item)]
+    seen = play(
+        [(1, 2), (2.7, 4.5)],
+        9,
+        engines=lineup(recognizer=says("what is", "the capital", "what is the capital")),
+        commands=[(2.6, item) for item in items],
+    )
+    assert len(seen.of(Reopened)) == 1
+    assert [fact.text for fact in seen.of(Heard) if fact.final][-1] == "what is the capital"

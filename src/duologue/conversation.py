@@ -108,6 +108,11 @@ class ConversationManager:
                 self._turns[at], content=content.strip(), latency_ms=checked[0], metadata=checked[1], words=tuple(words)
             )
 
+    def discard(self, item: str) -> None:
+        """It was never said after all; fine if it is gone already."""
+        if (at := self._find(item)) is not None:
+            del self._turns[at]
+
     # ── What clients edit ─────────────────────────────────────────────────────────────────────────────────────────
 
     def insert(

@@ -129,7 +129,7 @@ class Replies:
         if self.current is not None and self.current.turn == turn:
             self.current.cut()
             self.drop()
-        self._conversation.remove(reply_item(self._name, turn.number))
+        self._conversation.discard(reply_item(self._name, turn.number))
 
     # ── A client that comes and goes ──────────────────────────────────────────────────────────────────────────────
 

@@ -11,13 +11,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from duologue import clock
 from duologue import protocols as p
-from duologue.audio import INPUT_RATE
+from duologue.audio import INPUT_RATE, Frame
+from duologue.conduct import Conduct
 from duologue.config import Config, Conversation
 from duologue.conversation import ConversationManager
 from duologue.core import events as e
@@ -25,7 +25,6 @@ from duologue.core.playout import Pacing
 from duologue.core.turns import Manners, Phase, Turns
 from duologue.dispatcher import Dispatcher
 from duologue.edits import Edits
-from duologue.engines import UNHEARD
 from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError
 from duologue.intake import Edge, Intake
@@ -88,11 +87,11 @@ class Session:
         self._wishes = Wishes(settings, turn_taking, pacing or config.pacing, output_rate)
         self._trace = Trace(clock.now(), *sinks, LatencyMeter(self._tell_latency))
         self._turns = Turns(turn_taking.patience, turn_taking.manners)
-        self._dispatcher = Dispatcher(self._turns, self._trace, self._carry_out, self._tell_state)
-        self._intake = self._open_intake(input_rate)
-        self._handed_over_at = (
-            0  # microphone sample; a turn that the client ends itself begins where its last one ended
+        self._dispatcher = Dispatcher(
+            self._turns, self._trace, lambda todo: self._conduct.carry_out(todo), self._tell_state
         )
+        self._intake = self._open_intake(input_rate)
+        self._handed_over_at = 0  # microphone sample at which the client last ended a turn: the next one begins there
         self._used_at = clock.now()
         self._missed: deque[p.Fact] = deque(maxlen=MISSED_FACTS)
         self._state: State = "listening"
@@ -101,6 +100,7 @@ class Session:
         self._replies: Replies
         self._edits: Edits
         self._understanding: Understanding | None = None
+        self._conduct: Conduct
 
     @property
     def settings(self) -> Conversation:
@@ -125,13 +125,8 @@ class Session:
 
     def _make_parts(self, tasks: asyncio.TaskGroup) -> None:
         happened, tell = self._dispatcher.happened, self._tell
-        name, config, lineup, wishes, conversation = (
-            self.name,
-            self._config,
-            self._lineup,
-            self._wishes,
-            self.conversation,
-        )
+        name, config, lineup = self.name, self._config, self._lineup
+        wishes, conversation = self._wishes, self.conversation
         self._work = work = Work(tasks, self._fail)
         self._edits = Edits(conversation, lineup.recognizer, config.limits.engine_s, work, tell)
         if (model := lineup.speech_model) is not None:
@@ -141,6 +136,9 @@ class Session:
         )
         self._listener = Listener(
             name, config, lineup, wishes, conversation, self._turns, work, happened, tell, lambda: self._replies.written
+        )
+        self._conduct = Conduct(
+            name, wishes, conversation, self._listener, self._replies, self._understanding, self._since, tell
         )
 
     async def _settled(self) -> bool:
@@ -296,12 +294,9 @@ class Session:
         intake.edges = not self._wishes.turn_taking.manners.by_hand
         return intake
 
-    # ── What there is to do ───────────────────────────────────────────────────────────────────────────────────────
+    # ── What happens ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _carry_out(self, todo: e.Todo) -> None:
-        TODOS[type(todo)](self, todo)
-
-    def _frame(self, frame: Any) -> None:
+    def _frame(self, frame: Frame) -> None:
         self._listener.frame(frame)
 
     def _edge(self, edge: Edge, at: int) -> None:
@@ -310,73 +305,8 @@ class Session:
         speaking = isinstance(edge, e.SpeechStarted)
         self._tell(p.UserSpeech(self._turns.hearing.number, speaking, at * 1000 / INPUT_RATE))
 
-    def _listen(self, todo: e.Listen) -> None:
-        self._listener.listen(todo.turn, self._intake.tape.since(todo.since))
-
-    def _go_on(self, todo: e.GoOn) -> None:
-        self._replies.void_draft()
-        self._listener.go_on(todo.turn)
-
-    def _transcribe(self, todo: e.Transcribe) -> None:
-        self._listener.transcribe(todo.turn)
-
-    def _score(self, todo: e.Score) -> None:
-        self._listener.score(todo.turn)
-
-    def _drop(self, todo: e.Drop) -> None:
-        self._listener.drop(todo.turn)
-        self._replies.drop(todo.turn)
-        self._tell(p.TurnDropped(todo.turn.number))
-
-    def _draft(self, todo: e.Draft) -> None:
-        self._replies.draft(todo.turn, todo.text, self._listener.audio_of(todo.turn))
-
-    def _commit(self, todo: e.Commit) -> None:
-        language, audio = self._wishes.heard_language, self._listener.audio_of(todo.turn)
-        text = "" if todo.text == UNHEARD else todo.text
-        self._listener.close()
-        self._tell(p.Heard(todo.turn.number, text, True, language))
-        if todo.answer:
-            self._replies.prepare(todo.turn, todo.text, audio)
-        item = p.user_item(self.name, todo.turn.number)
-        self.conversation.reserve("user", item, {"turn": todo.turn.number, "language": language})
-        self.conversation.fill(item, text)
-        if self._understanding is not None and audio is not None and not text:
-            self._understanding.keep(todo.turn, audio)
-        if todo.answer:
-            self._replies.release()
-        else:
-            self._understand(todo.turn.number)
-
-    def _understand(self, turn: int) -> None:
-        if self._understanding is not None:
-            self._understanding.begin(turn)
-
-    def _answer(self, todo: e.Answer) -> None:
-        self._replies.prepare(todo.turn, "")
-        self._replies.release(answers=False)
-
-    def _nudge(self, todo: e.Nudge) -> None:
-        self._tell(p.Nudged(todo.turn.number))
-
-    def _silence(self, todo: e.Silence) -> None:
-        self._replies.silence(todo.turn)
-
-    def _reopen(self, todo: e.Reopen) -> None:
-        self._replies.take_back(todo.was)
-        self.conversation.remove(p.user_item(self.name, todo.was.number))
-        if self._understanding is not None:
-            self._understanding.forget(todo.was.number)
-        self._tell(p.Reopened(todo.turn.number))
-        self._listener.reopen(todo.turn)
-
-    def _duck(self, todo: e.Duck) -> None:
-        if self._replies.current is not None:
-            self._replies.current.hold()
-
-    def _resume(self, todo: e.Resume) -> None:
-        if self._replies.current is not None:
-            self._replies.current.resume()
+    def _since(self, at: int) -> list[Frame]:
+        return self._intake.tape.since(at)
 
     def _fail(self, cause: Cause, code: str, message: str) -> None:
         """Ends the turn that `cause` has by now, and nothing more: the client is told, the session lives."""
@@ -389,15 +319,14 @@ class Session:
             return self._replies.end_aside(turn.number)
         self._replies.silence(turn)
         if code == "prompt_too_long":  # with these words in the history every later prompt would be too long as well
-            with suppress(ClientError):
-                self.conversation.remove(p.user_item(self.name, turn.number))
+            self.conversation.discard(p.user_item(self.name, turn.number))
         return self._dispatcher.happened(e.Failed(turn))
 
     # ── Telling ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tell(self, fact: p.Fact) -> None:
         if isinstance(fact, p.ReplyWord | p.Interrupted | p.Failure | p.ReplyDone) and fact.turn is not None:
-            self._understand(fact.turn)  # the answer is under way, or never will be
+            self._conduct.understand(fact.turn)  # the answer is under way, or never will be
         self._trace.note(clock.now(), "fact", fact)
         self._tell_client(fact)
 
@@ -434,20 +363,3 @@ COMMANDS: Mapping[type, Callable[[Session, Any], None]] = {
     p.CutItem: Session._cut_item,
 }
 """How each command is carried out."""
-
-TODOS: Mapping[type, Callable[[Session, Any], None]] = {
-    e.Listen: Session._listen,
-    e.GoOn: Session._go_on,
-    e.Transcribe: Session._transcribe,
-    e.Score: Session._score,
-    e.Draft: Session._draft,
-    e.Commit: Session._commit,
-    e.Answer: Session._answer,
-    e.Nudge: Session._nudge,
-    e.Drop: Session._drop,
-    e.Duck: Session._duck,
-    e.Resume: Session._resume,
-    e.Silence: Session._silence,
-    e.Reopen: Session._reopen,
-}
-"""How each todo is done."""

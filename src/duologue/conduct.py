@@ -1,0 +1,132 @@
+"""How each todo of the turn machine is done: what it means for the ear, the reply and the history.
+
+All at once, nothing waits. Decides nothing: it has been decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from duologue import protocols as p
+from duologue.audio import Frame
+from duologue.conversation import ConversationManager
+from duologue.core import events as e
+from duologue.engines import UNHEARD
+from duologue.listener import Listener
+from duologue.replies import Replies
+from duologue.understanding import Understanding
+from duologue.wishes import Wishes
+
+
+class Conduct:
+    """`since` gives the microphone's recent past; without `understanding` the recogniser knows every word."""
+
+    def __init__(
+        self,
+        name: str,
+        wishes: Wishes,
+        conversation: ConversationManager,
+        listener: Listener,
+        replies: Replies,
+        understanding: Understanding | None,
+        since: Callable[[int], list[Frame]],
+        tell: Callable[[p.Fact], None],
+    ) -> None:
+        self._name = name
+        self._wishes = wishes
+        self._conversation = conversation
+        self._listener = listener
+        self._replies = replies
+        self._understanding = understanding
+        self._since = since
+        self._tell = tell
+
+    def carry_out(self, todo: e.Todo) -> None:
+        TODOS[type(todo)](self, todo)
+
+    def understand(self, turn: int) -> None:
+        """The turn's answer is under way, or never will be: its words may be written down."""
+        if self._understanding is not None:
+            self._understanding.begin(turn)
+
+    def _listen(self, todo: e.Listen) -> None:
+        self._listener.listen(todo.turn, self._since(todo.since))
+
+    def _go_on(self, todo: e.GoOn) -> None:
+        self._replies.void_draft()
+        self._listener.go_on(todo.turn)
+
+    def _transcribe(self, todo: e.Transcribe) -> None:
+        self._listener.transcribe(todo.turn)
+
+    def _score(self, todo: e.Score) -> None:
+        self._listener.score(todo.turn)
+
+    def _drop(self, todo: e.Drop) -> None:
+        self._listener.drop(todo.turn)
+        self._replies.drop(todo.turn)
+        self._tell(p.TurnDropped(todo.turn.number))
+
+    def _draft(self, todo: e.Draft) -> None:
+        self._replies.draft(todo.turn, todo.text, self._listener.audio_of(todo.turn))
+
+    def _commit(self, todo: e.Commit) -> None:
+        language, audio = self._wishes.heard_language, self._listener.audio_of(todo.turn)
+        text = "" if todo.text == UNHEARD else todo.text
+        self._listener.close()
+        self._tell(p.Heard(todo.turn.number, text, True, language))
+        if todo.answer:
+            self._replies.prepare(todo.turn, todo.text, audio)
+        item = p.user_item(self._name, todo.turn.number)
+        self._conversation.reserve("user", item, {"turn": todo.turn.number, "language": language})
+        self._conversation.fill(item, text)
+        if self._understanding is not None and audio is not None and not text:
+            self._understanding.keep(todo.turn, audio)
+        if todo.answer:
+            self._replies.release()
+        else:
+            self.understand(todo.turn.number)
+
+    def _answer(self, todo: e.Answer) -> None:
+        self._replies.prepare(todo.turn, "")
+        self._replies.release(answers=False)
+
+    def _nudge(self, todo: e.Nudge) -> None:
+        self._tell(p.Nudged(todo.turn.number))
+
+    def _silence(self, todo: e.Silence) -> None:
+        self._replies.silence(todo.turn)
+
+    def _reopen(self, todo: e.Reopen) -> None:
+        self._replies.take_back(todo.was)
+        self._conversation.discard(p.user_item(self._name, todo.was.number))
+        if self._understanding is not None:
+            self._understanding.forget(todo.was.number)
+        self._tell(p.Reopened(todo.turn.number))
+        self._listener.reopen(todo.turn)
+
+    def _duck(self, todo: e.Duck) -> None:
+        if self._replies.current is not None:
+            self._replies.current.hold()
+
+    def _resume(self, todo: e.Resume) -> None:
+        if self._replies.current is not None:
+            self._replies.current.resume()
+
+
+TODOS: Mapping[type, Callable[[Conduct, Any], None]] = {
+    e.Listen: Conduct._listen,
+    e.GoOn: Conduct._go_on,
+    e.Transcribe: Conduct._transcribe,
+    e.Score: Conduct._score,
+    e.Draft: Conduct._draft,
+    e.Commit: Conduct._commit,
+    e.Answer: Conduct._answer,
+    e.Nudge: Conduct._nudge,
+    e.Drop: Conduct._drop,
+    e.Duck: Conduct._duck,
+    e.Resume: Conduct._resume,
+    e.Silence: Conduct._silence,
+    e.Reopen: Conduct._reopen,
+}

@@ -9,14 +9,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmarks import bargein, recordings, v2v
+from benchmarks import bargein, recordings, roads, v2v
 from benchmarks.figures import Figure, table
 from duologue import config
 from duologue.app import App
 from duologue.errors import DuologueError
 from duologue.talk import warm
 
-BENCHMARKS = ("v2v", "bargein")
+BENCHMARKS = ("v2v", "bargein", "roads")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,12 +41,14 @@ async def _run(app: App, args: argparse.Namespace) -> list[Figure]:
         figures += await v2v.run(app, questions, args.turns, args.listen)
     if "bargein" in args.names:
         figures += await bargein.run(app, questions, recordings.backchannels())
+    if "roads" in args.names:
+        figures += await roads.run(questions)
     return figures
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", default=BENCHMARKS, type=_benchmark, metavar="v2v | bargein", help="all")
+    parser.add_argument("names", nargs="*", default=BENCHMARKS, type=_benchmark, metavar="v2v | bargein | roads", help="all")
     parser.add_argument(
         "--turns", type=int, default=4, help="questions a conversation (default 4; 1: a new one for each)"
     )

@@ -64,6 +64,39 @@ def test_the_tape_is_bounded_and_gives_the_frame_that_holds_a_position() -> None
     assert tape.since(1000 * FRAME_SAMPLES) == []
 
 
+RATES = [(48_000, 16_000), (44_100, 16_000), (24_000, 16_000), (8_000, 16_000), (22_050, 24_000), (16_000, 24_000)]
+
+
+def sine(hz: float, rate: int) -> Audio:
+    return np.sin(2 * np.pi * hz * np.arange(rate // 2) / rate).astype(np.float32)
+
+
+@pytest.mark.parametrize(("source", "target"), RATES)
+def test_a_resampled_stream_is_hardly_held_back(source: int, target: int) -> None:
+    resampler, given, got = Resampler(source, target), 0, 0
+    for _ in range(50):
+        given += source // 50
+        got += len(resampler.push(np.zeros(source // 50, np.float32)))
+        assert given / source - got / target <= 0.0022
+    got += len(resampler.flush())
+    assert got == -(-given * target // source)
+
+
+@pytest.mark.parametrize(("source", "target"), RATES)
+@pytest.mark.parametrize("hz", [200, 1000, 3300])
+def test_what_both_rates_can_carry_is_kept_where_it_was(source: int, target: int, hz: int) -> None:
+    resampler = Resampler(source, target)
+    made = np.concatenate([resampler.push(sine(hz, source)), resampler.flush()])
+    ideal = sine(hz, target)
+    assert len(made) == len(ideal)
+    assert np.abs(made - ideal)[200:-200].max() < 0.005  # 0.04 dB
+
+
+@pytest.mark.parametrize("source", [24_000, 44_100, 48_000])
+def test_what_the_lower_rate_cannot_carry_does_not_fold_back(source: int) -> None:
+    assert np.abs(Resampler(source, 16_000).push(sine(9_000, source))[200:]).max() < 0.002
+
+
 @pytest.mark.parametrize(("source", "target"), [(16_000, 24_000), (22_050, 24_000), (48_000, 16_000), (24_000, 24_000)])
 def test_pieces_resampled_one_by_one_join_as_the_whole(source: int, target: int) -> None:
     samples = tone(source, source)

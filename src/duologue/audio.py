@@ -6,8 +6,10 @@ Int16 exists only on the wire. No file or socket format but WAV and what libsndf
 from __future__ import annotations
 
 import io
+import math
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -28,6 +30,15 @@ FRAME_SAMPLES = 512
 """Samples in a Frame: 32 ms at 16 kHz, the only size Silero v5 and later accept."""
 
 FRAME_S = FRAME_SAMPLES / INPUT_RATE
+
+SINC_ZEROS = 16
+"""Zero crossings of the resampler's sinc on either side, at the lower of its two rates: 1 ms at 16 kHz."""
+
+SINC_CUTOFF = 0.93
+"""Of the lower rate's band: what lies beyond is damped before it can fold back into speech."""
+
+SINC_BETA = 6.0
+"""Kaiser window: side lobes 60 dB down, below any microphone's noise."""
 
 MIN_RATE, MAX_RATE = 8_000, 96_000
 """Hz. Outside this a stated rate is a mistake, not a microphone."""
@@ -84,18 +95,54 @@ class Tape:
 class Resampler:
     """A stateful resampler for one stream: pieces pushed one by one join exactly as the whole would.
 
-    Returns what is ready; `flush` gives the filter's tail and ends the stream. Equal rates pass through untouched.
+    Returns what is ready; `flush` gives the filter's tail and ends the stream. Equal rates pass through untouched. A windowed
+    sinc, evaluated only where a sample is wanted (polyphase): it holds back 1 ms of sound. libsoxr's streams, which came before
+    it, held back 12 to 42 ms at these rates, of the user's voice and of the reply alike; for whole clips it is still there.
     """
 
     def __init__(self, source: int, target: int) -> None:
-        self._stream = None if source == target else soxr.ResampleStream(source, target, 1, dtype="float32")
+        divisor = math.gcd(source, target)
+        self._up, self._down = target // divisor, source // divisor
+        self._bank = _sinc_bank(self._up, self._down)
+        self._reach = self._bank.shape[1] // 2  # input samples on either side of the one that is made
+        self._past: Audio = np.zeros(self._reach, np.float32)  # input that output still to be made needs
+        self._taken = 0  # input samples
+        self._made = 0  # output samples
 
     def push(self, samples: Audio) -> Audio:
-        return samples if self._stream is None else self._stream.resample_chunk(samples)
+        if self._up == self._down:
+            return samples
+        self._taken += len(samples)
+        return self._make(samples, max(0, (self._taken - self._reach) * self._up // self._down))
 
     def flush(self) -> Audio:
-        empty: Audio = np.zeros(0, np.float32)
-        return empty if self._stream is None else self._stream.resample_chunk(empty, last=True)
+        if self._up == self._down:
+            return np.zeros(0, np.float32)
+        return self._make(np.zeros(self._reach + 1, np.float32), -(-self._taken * self._up // self._down))
+
+    def _make(self, samples: Audio, until: int) -> Audio:
+        """Output up to sample `until`. Output sample n lies at input position n * down / up."""
+        begins = self._made * self._down // self._up  # the input sample that `_past` is centred on
+        self._past = np.concatenate([self._past, samples])
+        wanted = np.arange(self._made, max(self._made, until)) * self._down
+        windows = np.lib.stride_tricks.sliding_window_view(self._past, self._bank.shape[1])
+        chosen = windows[wanted // self._up - begins]
+        made: Audio = np.einsum("nt,nt->n", chosen, self._bank[wanted % self._up], dtype=np.float32)
+        self._made += len(made)
+        self._past = self._past[self._made * self._down // self._up - begins :]
+        return made
+
+
+@cache
+def _sinc_bank(up: int, down: int) -> Audio:
+    """One row of weights for each of the `up` places between two input samples; flat to 85 % of the lower rate's band."""
+    reach = -(-SINC_ZEROS * max(up, down) // up)
+    offsets = np.arange(-reach, reach + 1)[np.newaxis, :] - np.arange(up)[:, np.newaxis] / up
+    cutoff = min(1.0, up / down) * SINC_CUTOFF
+    window = np.i0(SINC_BETA * np.sqrt(np.clip(1 - (offsets / (reach + 1)) ** 2, 0, None))) / np.i0(SINC_BETA)
+    bank = cutoff * np.sinc(cutoff * offsets) * window
+    weights: Audio = (bank / bank.sum(axis=1, keepdims=True)).astype(np.float32)
+    return weights
 
 
 def from_pcm16(data: bytes) -> Audio:

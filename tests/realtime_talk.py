@@ -159,6 +159,20 @@ def check(held: Talk) -> None:
     assert set(done) <= set(created)
     assert len(set(created) - set(done)) <= 5, "what is under way when the session ends"
     _check_order(held)
+    _check_items(held)
+
+
+def _check_items(held: Talk) -> None:
+    """A client that keeps the conversation by what it is told has the items that the session has, in the same order."""
+    items: list[str] = []
+    for _, event in held.events:
+        if event["type"] == "conversation.item.added":
+            before = event["previous_item_id"]
+            items.insert(items.index(before) + 1 if before else 0, event["item"]["id"])
+        elif event["type"] == "conversation.item.deleted":
+            items.remove(event["item_id"])
+    kept = [turn.id for turn in held.session.conversation._turns]
+    assert items == [id for id in kept if id in items]
 
 
 def _check_order(held: Talk) -> None:

@@ -24,6 +24,8 @@ from duologue.core.events import (
     Turn,
     TurnHandedOver,
     Typed,
+    Unask,
+    Withdrawn,
 )
 from duologue.core.turns import Manners, Patience, Phase, Turns
 
@@ -83,7 +85,28 @@ def test_a_reply_asked_for_while_another_plays_comes_after_it() -> None:
 
 def test_stopping_takes_back_what_was_asked_for_later() -> None:
     turns, todos = run(Manners(), (0.0, Asked()), (0.2, Asked()), (0.3, StopPressed()))
-    assert todos == [Answer(FIRST), Silence(FIRST)]
+    assert todos == [Answer(FIRST), Silence(FIRST), Unask()]
+    assert turns.phase is Phase.IDLE
+
+
+def test_what_was_asked_for_later_can_be_withdrawn_and_the_reply_plays_on() -> None:
+    turns, todos = run(
+        Manners(), (0.0, Asked()), (0.2, Asked()), (0.3, Withdrawn()), (0.4, Withdrawn()), (2.0, ReplyEnded(FIRST))
+    )
+    assert todos == [Answer(FIRST), Unask()]
+    assert turns.phase is Phase.IDLE
+
+
+def test_a_reply_asked_for_while_a_microphone_by_hand_is_open_comes_at_once_beside_it() -> None:
+    turns, todos = run(
+        BY_HAND,
+        (0.0, SpeechStarted(0, 0.0)),
+        (1.0, Asked()),
+        (2.0, ReplyEnded(SECOND)),
+        (3.0, TurnHandedOver()),
+        (3.1, Transcribed(FIRST, "hello", 1.0)),
+    )
+    assert todos == [Listen(FIRST, 0), Answer(SECOND), Transcribe(FIRST), Commit(FIRST, "hello", answer=False)]
     assert turns.phase is Phase.IDLE
 
 

@@ -34,6 +34,16 @@ def test_sound_becomes_samples_even_if_one_is_cut_in_two() -> None:
     assert client.send("input_audio_buffer.append", audio="") == ()
 
 
+def test_half_a_sample_does_not_survive_the_sound_that_it_belonged_to() -> None:
+    client = Client()
+    client.send("input_audio_buffer.append", audio=base64.b64encode(PCM[:101]).decode())
+    client.ask("input_audio_buffer.clear")
+    client.tell(p.MicrophoneCleared())
+    command = client.ask("input_audio_buffer.append", audio=base64.b64encode(b"\x00\x40" * 50).decode())
+    assert isinstance(command, p.Microphone)
+    assert set(command.samples.tolist()) == {0.5}
+
+
 def test_in_a_call_sound_does_not_come_in_events() -> None:
     assert Client(media=True).refused("input_audio_buffer.append", audio=B64)["param"] == "audio"
 

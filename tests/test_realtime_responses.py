@@ -9,7 +9,6 @@ from realtime_wire import (
     PCM,
     Client,
     began,
-    heard_out,
     reply,
     sound,
     spoken_turn,
@@ -197,35 +196,28 @@ def test_an_aside_is_cancelled_by_its_id_only() -> None:
     assert types(client.tell(p.Interrupted(-1, "", 0.0))) == ["response.done", "rate_limits.updated"]
 
 
-def test_a_response_that_is_cancelled_before_it_began_begins_and_ends_at_once() -> None:
+def test_a_response_that_is_cancelled_before_it_began_is_withdrawn_and_begins_and_ends_at_once() -> None:
     client = Client()
     client.tell(*spoken_turn(1, "Hello."), *reply(1, "Good day."))
     request = respond(client, metadata={"a": "b"})
-    assert client.send("response.cancel") == ()
-    assert client.refused("response.cancel")["code"] == "response_cancel_not_active"
-    events = client.tell(heard_out(1, "Good day."), began(2, request.name), *words(2, "No."), sound(2))
+    assert client.ask("response.cancel") == p.Withdraw(request.name)
+    events = client.tell(p.ReplyWithdrawn(request.name))
     assert types(events) == ["response.created", "response.done", "rate_limits.updated"]
     assert events[1]["response"]["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
     assert events[1]["response"]["metadata"] == {"a": "b"}
-    owed, microphone = client.send("input_audio_buffer.append", audio=B64)
-    assert owed == p.Interrupt(2)
-    assert isinstance(microphone, p.Microphone)
-    assert len(client.send("input_audio_buffer.append", audio=B64)) == 1
-    assert client.tell(p.Interrupted(2, "", 0.0)) == []
+    assert client.refused("response.cancel")["code"] == "response_cancel_not_active"
+    assert client.tell(p.ReplyWithdrawn(request.name)) == []
 
 
-def test_a_response_in_place_of_a_cancelled_one_leaves_neither_open() -> None:
+def test_after_a_withdrawn_response_another_can_be_asked_for() -> None:
     client = Client()
     client.tell(*spoken_turn(1, "Hello."), *reply(1, "Good day."))
     first = respond(client).name
     client.send("response.cancel")
+    client.tell(p.ReplyWithdrawn(first))
     second = respond(client).name
     events = client.tell(began(2, second))
-    assert [(e["type"], e["response"]["id"]) for e in events if "response" in e] == [
-        ("response.created", first),
-        ("response.done", first),
-        ("response.created", second),
-    ]
+    assert [(e["type"], e["response"]["id"]) for e in events] == [("response.created", second)]
 
 
 def test_a_session_that_is_told_to_stop_forgets_what_it_was_asked_and_the_client_is_told() -> None:
@@ -233,9 +225,9 @@ def test_a_session_that_is_told_to_stop_forgets_what_it_was_asked_and_the_client
     client.tell(*spoken_turn(1, "Hello."), *reply(1, "Good day."))
     name = respond(client).name
     client.ask("conversation.item.truncate", item_id=REPLY, content_index=0, audio_end_ms=50)
-    events = client.tell(p.Interrupted(1, "Good", 50.0))
+    events = client.tell(p.Interrupted(1, "Good", 50.0), p.ReplyWithdrawn(name))
     assert types(events) == ["response.created", "response.done", "rate_limits.updated"]
-    assert events[1]["response"]["id"] == name
+    assert (events[1]["response"]["id"], events[1]["response"]["conversation_id"]) == (name, "conv_s1")
     respond(client)
 
 

@@ -43,6 +43,7 @@ from duologue.protocols import (
     ReplyCallPart,
     ReplyDone,
     ReplyRequest,
+    ReplyWithdrawn,
     ReplyWord,
     ReplyWritten,
     Respond,
@@ -52,6 +53,7 @@ from duologue.protocols import (
     TurnDropped,
     TurnTaking,
     Type,
+    Withdraw,
     Writing,
     call_item,
     reply_item,
@@ -175,6 +177,15 @@ def test_an_aside_can_be_stopped_without_touching_the_reply() -> None:
     seen = play([], 12, commands=[(0.1, Type("hello there")), (0.3, aside), (1.0, Interrupt(-1)), (1.1, Interrupt(-1))])
     assert [cut.turn for cut in seen.of(Interrupted)] == [-1]
     assert [done.turn for done in seen.of(ReplyDone)] == [1]
+
+
+def test_a_reply_that_was_asked_for_and_has_not_begun_can_be_withdrawn() -> None:
+    asks = [(0.1, Type("hello there")), (0.4, Respond(ReplyRequest("later")))]
+    seen = play([], 8, commands=[*asks, (0.5, Withdraw("another")), (0.6, Withdraw("later"))])
+    assert seen.of(ReplyWithdrawn) == [ReplyWithdrawn("later")]
+    assert len(seen.of(ReplyBegan)) == len(seen.of(ReplyDone)) == 1
+    seen = play([], 8, commands=[*asks, (0.9, Interrupt())])
+    assert seen.of(ReplyWithdrawn) == [ReplyWithdrawn("later")]
 
 
 def refused(*commands: tuple[float, Command]) -> str:

@@ -112,5 +112,6 @@ def test_a_turn_that_cannot_be_written_down_is_missing_and_the_talk_goes_on() ->
 
     model = Deaf()
     seen = talk(model, [(1, 2.5), (6, 7.5)], 11)
+    assert all(fact.error for fact in seen.of(Understood))
     assert [fact.text for fact in seen.of(ReplyDone)] == ["Paris.", "Madrid."]
     assert model.prompts[-1] == []

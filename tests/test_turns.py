@@ -38,6 +38,7 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    Withdrawn,
 )
 from duologue.core.turns import TABLE, Deadline, Manners, Patience, Phase, Turns
 
@@ -140,6 +141,12 @@ ROWS = [
     Row(Phase.SPEAKING, Asked(), 6.0, [], Phase.SPEAKING),
     Row(Phase.OVERLAP, Asked(), 8.1, [], Phase.OVERLAP, 8.8),
     Row(Phase.BESIDE, Asked(), 8.1, [], Phase.BESIDE, 68.0),
+    Row(Phase.HEARING, Withdrawn(), 2.0, [], Phase.HEARING, 61.0),
+    Row(Phase.PAUSED, Withdrawn(), 3.1, [], Phase.PAUSED, 4.5),
+    Row(Phase.THINKING, Withdrawn(), 4.6, [], Phase.THINKING),
+    Row(Phase.SPEAKING, Withdrawn(), 6.0, [], Phase.SPEAKING),
+    Row(Phase.OVERLAP, Withdrawn(), 8.1, [], Phase.OVERLAP, 8.8),
+    Row(Phase.BESIDE, Withdrawn(), 8.1, [], Phase.BESIDE, 68.0),
     Row(Phase.HEARING, TurnTakenBack(), 2.0, [Drop(FIRST)], Phase.IDLE),
     Row(Phase.PAUSED, TurnTakenBack(), 3.1, [Drop(FIRST)], Phase.IDLE),
     Row(Phase.OVERLAP, TurnTakenBack(), 8.1, [Drop(SECOND), Resume(FIRST)], Phase.SPEAKING),

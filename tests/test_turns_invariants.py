@@ -35,6 +35,8 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    Unask,
+    Withdrawn,
 )
 from duologue.core.turns import Manners, Patience, Phase, Turns
 
@@ -59,6 +61,7 @@ HAPPENING = st.one_of(
     st.tuples(st.just(TurnHandedOver)),
     st.tuples(st.just(TurnTakenBack)),
     st.tuples(st.just(Asked)),
+    st.tuples(st.just(Withdrawn)),
 )
 MANNERS = st.builds(
     Manners, answers=st.booleans(), yields=st.booleans(), by_hand=st.booleans(), nudge_s=st.sampled_from([None, 3.0])
@@ -131,6 +134,8 @@ class Witness:
         self.past.append(self.turns.hearing)
 
     def _check_todo(self, todo: Todo) -> None:
+        if isinstance(todo, Unask):
+            return
         if isinstance(todo, Drop | Silence):
             self.over.add(todo.turn)
         elif isinstance(todo, Reopen):
@@ -143,7 +148,7 @@ class Witness:
         if isinstance(todo, Commit):
             assert todo.text or self.turns.manners.by_hand
         if isinstance(todo, Answer) or (isinstance(todo, Commit) and todo.answer):
-            assert todo.turn == self.turns.hearing == self.turns.replying
+            assert todo.turn == self.turns.replying
         if isinstance(todo, Draft):
             assert todo.turn == self.turns.hearing
         self._check_duck(todo)

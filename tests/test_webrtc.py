@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import sys
+import weakref
 
 import aioice.ice
 import pytest
@@ -19,7 +22,7 @@ from duologue.protocols import (
     Type,
 )
 from duologue.transports import Tell
-from duologue.transports.webrtc import Calls
+from duologue.transports.webrtc import Call, Calls
 
 
 def test_messages_go_both_ways_in_order_and_wait_for_the_channel() -> None:
@@ -141,6 +144,26 @@ def test_a_client_that_hangs_up_ends_the_session() -> None:
             with pytest.raises(ClientError) as error:
                 here.calls.find(call.id)
             assert error.value.code == "unknown_call"
+
+    run(main())
+
+
+def test_of_a_call_that_is_over_nothing_is_kept() -> None:
+    async def main() -> None:
+        async with desk() as here:
+
+            async def ring() -> weakref.ref[Call]:
+                phone, call, _session = await here.ring()
+                here.phones.remove(phone)
+                await phone.hang_up()
+                await call.over.wait()
+                here.sessions.clear()
+                return weakref.ref(call)
+
+            gone = await ring()
+            await asyncio.sleep(0.05)
+            gc.collect()
+            assert gone() is None
 
     run(main())
 

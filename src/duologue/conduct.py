@@ -86,13 +86,20 @@ class Conduct:
         if todo.answer:
             self._replies.release()
         else:
+            self._replies.void_draft()
             self.understand(todo.turn.number)
 
     def _answer(self, todo: e.Answer) -> None:
         self._replies.prepare(todo.turn, "")
         self._replies.release(answers=False)
 
+    def _unask(self, todo: e.Unask) -> None:
+        if (request := self._replies.unask()) is not None:
+            self._tell(p.ReplyWithdrawn(request.name))
+
     def _nudge(self, todo: e.Nudge) -> None:
+        item = p.user_item(self._name, todo.turn.number)
+        self._conversation.reserve("user", item, {"turn": todo.turn.number})
         self._tell(p.Nudged(todo.turn.number))
 
     def _silence(self, todo: e.Silence) -> None:
@@ -123,6 +130,7 @@ TODOS: Mapping[type, Callable[[Conduct, Any], None]] = {
     e.Draft: Conduct._draft,
     e.Commit: Conduct._commit,
     e.Answer: Conduct._answer,
+    e.Unask: Conduct._unask,
     e.Nudge: Conduct._nudge,
     e.Drop: Conduct._drop,
     e.Duck: Conduct._duck,

@@ -108,6 +108,11 @@ class Replies:
         self._conversation.reserve("assistant", reply_item(self._name, reply.turn.number), {"turn": reply.turn.number})
         reply.release(answers=answers)
 
+    def unask(self) -> ReplyRequest | None:
+        """What the client asked for will not come; gives it back."""
+        request, self.request = self.request, None
+        return request
+
     def void_draft(self) -> None:
         if self.current is not None and self.current.released_at is None:
             self.drop()

@@ -241,6 +241,11 @@ class Session:
         self._replies.request = command.request
         return self._dispatcher.happened(e.Asked())
 
+    def _withdraw(self, command: p.Withdraw) -> None:
+        request = self._replies.request
+        if request is not None and request.name == command.name:
+            self._dispatcher.happened(e.Withdrawn())
+
     def _add_item(self, command: p.AddItem) -> None:
         self._used_at = clock.now()
         self._edits.add(command)
@@ -357,6 +362,7 @@ COMMANDS: Mapping[type, Callable[[Session, Any], None]] = {
     p.Restore: Session._restore,
     p.ClearMicrophone: Session._clear_microphone,
     p.Respond: Session._respond,
+    p.Withdraw: Session._withdraw,
     p.AddItem: Session._add_item,
     p.RemoveItem: Session._remove_item,
     p.ShowItem: Session._show_item,

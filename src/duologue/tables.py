@@ -29,6 +29,7 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    Withdrawn,
 )
 from duologue.core.turns import TABLE, Deadline, Manners, Patience, Phase, Turns
 
@@ -101,6 +102,7 @@ def _news(turns: Turns) -> list[Event]:
         Failed(replying),
         Typed("tell me more"),
         Asked(),
+        Withdrawn(),
         StopPressed(),
         TurnHandedOver(),
         TurnTakenBack(),

@@ -70,14 +70,16 @@ class Understanding:
         return waits
 
     async def _write_down(self, sound: _Sound) -> None:
+        turn = sound.turn.number
         try:
             async with asyncio.timeout(self._timeout_s):
                 transcript = await self._model.transcribe(sound.audio)
         except (EngineError, TimeoutError) as error:
-            log.warning("the words of turn %s stay unknown: %r", sound.turn.number, error)
+            log.warning("the words of turn %s stay unknown: %r", turn, error)
+            self._tell(Understood(turn, "", "", f"the words of this turn stay unknown: {error or 'it took too long'}"))
         else:
-            self._conversation.fill(user_item(self._name, sound.turn.number), transcript.text)
-            self._tell(Understood(sound.turn.number, transcript.text, transcript.language))
+            self._conversation.fill(user_item(self._name, turn), transcript.text)
+            self._tell(Understood(turn, transcript.text, transcript.language))
         finally:
             self._writing -= 1
             if not self._writing:

@@ -94,6 +94,11 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The client no longer wants the reply that it asked for and that has not begun."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopPressed:
     """The user wants the reply to stop (a button, a key)."""
 
@@ -119,6 +124,7 @@ Event: TypeAlias = (
     | Failed
     | Typed
     | Asked
+    | Withdrawn
     | StopPressed
     | TurnHandedOver
     | TurnTakenBack
@@ -181,6 +187,11 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Unask:
+    """The reply that was asked for and has not begun will not come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Nudge:
     """Nobody has spoken for long: an `Answer` follows."""
 
@@ -228,5 +239,18 @@ class Reopen:
 
 
 Todo: TypeAlias = (
-    Listen | GoOn | Transcribe | Score | Draft | Commit | Answer | Nudge | Drop | Duck | Resume | Silence | Reopen
+    Listen
+    | GoOn
+    | Transcribe
+    | Score
+    | Draft
+    | Commit
+    | Answer
+    | Unask
+    | Nudge
+    | Drop
+    | Duck
+    | Resume
+    | Silence
+    | Reopen
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, TypeAlias
 
-from duologue.core.events import Answer, Commit, Draft, Drop, Todo, Transcribe, Transcribed, Turn
+from duologue.core.events import Answer, Commit, Draft, Drop, Todo, Transcribe, Transcribed, Turn, Unask
 from duologue.core.patience import Manners, Patience
 
 
@@ -94,10 +94,26 @@ class Moves:
         return self._back_to_reply([committed])
 
     def _take_floor_for_reply(self, now: float) -> list[Todo]:
-        self.replying, self._asked = self._new_turn(now), False
-        self._committed_at, self._audible_at = NEVER, None  # there is no user's turn to open again
+        answer = self._reply_to(self._new_turn(now))
         self._to(Phase.THINKING)
-        return [Answer(self.replying)]
+        return answer
+
+    def _reply_beside(self) -> list[Todo]:
+        """A reply that takes nothing from the turn which is being heard."""
+        self._newest += 1
+        self._voice = True
+        answer = self._reply_to(Turn(self._newest, 0))
+        self._to(Phase.BESIDE)
+        return answer
+
+    def _reply_to(self, turn: Turn) -> list[Todo]:
+        self.replying, self._asked = turn, False
+        self._committed_at, self._audible_at = NEVER, None  # there is no user's turn to open again
+        return [Answer(turn)]
+
+    def _unask(self) -> list[Todo]:
+        asked, self._asked = self._asked, False
+        return [Unask()] if asked else []
 
     def _end_turn_now(self, now: float) -> list[Todo]:
         """The turn is over in mid-voice: only its words are missing."""

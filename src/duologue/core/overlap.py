@@ -124,8 +124,10 @@ class Overlap(Moves):
 
     @on(SpeechStopped, Phase.BESIDE)
     def _beside_stops(self, event: SpeechStopped, now: float) -> list[Todo]:
-        """The turn may be over; nobody waits for its answer, so the longest pause decides."""
+        """The turn may be over; nobody waits for its answer, so the longest pause decides. One handed over is over already."""
         self._voice = False
+        if self._due:
+            return []
         self._silent_at = now - event.ago_s
         self.wake_at = self._silent_at + self.patience.incomplete_s
         return [Transcribe(self.hearing)]

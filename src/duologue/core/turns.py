@@ -33,6 +33,7 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    Withdrawn,
 )
 from duologue.core.moves import NEVER, TABLE, Deadline, Moves, Phase, on
 from duologue.core.overlap import Overlap
@@ -146,9 +147,19 @@ class Turns(Overlap, Moves):
 
     @on(Asked, Phase.HEARING, Phase.PAUSED, Phase.THINKING, Phase.SPEAKING, Phase.OVERLAP, Phase.BESIDE)
     def _answer_later(self, event: Asked, now: float) -> list[Todo]:
-        """Someone has the floor: the turn that is being taken will be answered, or the reply comes after the one that plays."""
+        """Someone has the floor: the turn that is being taken will be answered, or the reply comes after the one that plays.
+
+        A turn by hand has no floor to keep: its microphone may never stop, and the client knows what it asks for.
+        """
+        if self.phase is Phase.HEARING and self.manners.by_hand:
+            return self._reply_beside()
         self._asked = True
         return self._draft() if self.phase is Phase.PAUSED and self._text else []
+
+    @on(Withdrawn, Phase.HEARING, Phase.PAUSED, Phase.THINKING, Phase.SPEAKING, Phase.OVERLAP, Phase.BESIDE)
+    def _withdraw(self, event: Withdrawn, now: float) -> list[Todo]:
+        """What was asked for and has not begun will not come."""
+        return self._unask()
 
     @on(Deadline, Phase.IDLE)
     def _nudge(self, event: None, now: float) -> list[Todo]:
@@ -165,10 +176,10 @@ class Turns(Overlap, Moves):
 
     @on(StopPressed, Phase.THINKING, Phase.SPEAKING)
     def _stop(self, event: StopPressed, now: float) -> list[Todo]:
-        """The reply stops; what was heard of it stays."""
+        """The reply stops; what was heard of it stays. One that was asked for meanwhile is not wanted either."""
         assert self.replying is not None
-        silenced, self._asked = Silence(self.replying), False
-        return [silenced, *self._rest(now)]
+        silenced = [Silence(self.replying), *self._unask()]
+        return [*silenced, *self._rest(now)]
 
     @on(StopPressed, Phase.OVERLAP)
     def _stop_in_overlap(self, event: StopPressed, now: float) -> list[Todo]:

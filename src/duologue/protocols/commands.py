@@ -168,6 +168,13 @@ class Respond:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """The reply that was asked for by this name, and has not begun, is not wanted any more. Answered by `ReplyWithdrawn`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddItem:
     """`after` is an item's id; None appends, "" puts it first. Answered by `ItemAdded`.
 
@@ -215,6 +222,7 @@ Command: TypeAlias = (
     | Restore
     | ClearMicrophone
     | Respond
+    | Withdraw
     | AddItem
     | RemoveItem
     | ShowItem

@@ -31,7 +31,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """First of all facts: the session stands and the engines are warm; again for a client that lost its connection and is back."""
+    """First of all facts: the session stands and the engines are warm; again for a client that had lost it."""
 
     session: str
     settings: Mapping[str, Any]
@@ -79,11 +79,15 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """The words of a turn whose final `Heard` had none: it was answered by ear, and is written down after its answer."""
+    """The words of a turn whose final `Heard` had none: it was answered by ear, and is written down after its answer.
+
+    `error` says why there are none.
+    """
 
     turn: int
     text: str
     language: str
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,13 @@ class ReplyBegan:
     request: str
     spoken: bool
     answers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyWithdrawn:
+    """The reply that was asked for by this name will not come: it was withdrawn, or stopped with the one before it."""
+
+    request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +326,7 @@ Fact: TypeAlias = (
     | TurnDropped
     | Nudged
     | ReplyBegan
+    | ReplyWithdrawn
     | ReplyVoice
     | ReplyWord
     | ReplyAudio

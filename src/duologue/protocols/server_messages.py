@@ -241,6 +241,7 @@ UNTOLD: frozenset[type[p.Fact]] = frozenset(
     {
         p.Nudged,
         p.ReplyBegan,
+        p.ReplyWithdrawn,
         p.ReplyCallPart,
         p.ReplyWritten,
         p.MicrophoneCleared,

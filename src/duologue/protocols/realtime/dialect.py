@@ -118,9 +118,7 @@ class Realtime:
         given = decoded(message)
         self._asked = _asked(given)
         event = checked(given, len(message))
-        commands = RECEIVED[type(event)](self, event)
-        owed, self._responding.owed = self._responding.owed, []
-        return (*owed, *commands)
+        return tuple(RECEIVED[type(event)](self, event))
 
     def refuse(self, error: DuologueError) -> list[str]:
         if self._undo is not None:
@@ -314,6 +312,7 @@ TOLD: Final[Mapping[type, Teller]] = {
     p.Resumed: lambda realtime, fact: realtime._hearing.resumed(fact),
     p.MicrophoneCleared: Realtime._microphone_cleared,
     p.ReplyBegan: lambda realtime, fact: realtime._responding.began(fact),
+    p.ReplyWithdrawn: lambda realtime, fact: realtime._responding.withdrawn(fact),
     p.ReplyVoice: Realtime._reply_voice,
     p.ReplyWord: lambda realtime, fact: realtime._responding.word(fact),
     p.ReplyAudio: lambda realtime, fact: realtime._responding.audio(fact),

@@ -77,6 +77,7 @@ class Hearing:
         if self._by_hand:
             self._commit = _Commit(self._begins_ms, self.appended.at_ms, asked)
         self._begins_ms = self.appended.at_ms
+        self.appended.end_piece()
         return [p.EndTurn()]
 
     # ── What is told of the user ──────────────────────────────────────────────────────────────────────────────────
@@ -129,6 +130,8 @@ class Hearing:
         return messages + self._transcribed(self._item_id(fact.turn), fact.text, stop_ms - start_ms)
 
     def understood(self, fact: p.Understood) -> list[str]:
+        if fact.error:
+            return self.not_transcribed(self._item_id(fact.turn), "transcription_failed", fact.error)
         entry = self._scene.history.find(self._item_id(fact.turn))
         return self._transcribed(self._item_id(fact.turn), fact.text, entry.ms if entry else 0.0)
 
@@ -153,6 +156,7 @@ class Hearing:
 
     def cleared(self) -> None:
         self._begins_ms = self.appended.at_ms
+        self.appended.end_piece()
         self._commit = None
 
     def reconfigured(self) -> None:

@@ -27,7 +27,7 @@ from duologue.protocols.realtime import configuration as c
 from duologue.protocols.realtime.incoming import response_of
 from duologue.protocols.realtime.items import Reader
 from duologue.protocols.realtime.refusals import Refusal
-from duologue.protocols.realtime.response import Response, Terms
+from duologue.protocols.realtime.response import NEVER_BEGUN, Response, Terms
 from duologue.protocols.realtime.scene import Scene
 from duologue.protocols.realtime.sound import Format
 from duologue.protocols.realtime.voices import Voices
@@ -41,12 +41,9 @@ MOST_INPUT = 500
 
 class Responding:
     def __init__(self, scene: Scene, voices: Voices) -> None:
-        self.owed: list[p.Command] = []
-        """What follows from a fact and not from a message: it goes to the session with the next message's commands."""
         self._scene = scene
         self._voices = voices
         self._asked: dict[str, Terms] = {}  # not begun, by id
-        self._withdrawn: set[str] = set()  # of those: cancelled before they began
         self._open: dict[int, Response] = {}  # created and not done, by turn
         self._stopped: set[int] = set()  # turns whose reply the client itself wants to end
         self._playing: int | None = None  # the turn whose reply the session is busy with
@@ -83,14 +80,13 @@ class Responding:
             self._asked.popitem()
 
     def cancel(self, event: ResponseCancelEvent) -> list[p.Command]:
-        """One that has not begun is cancelled when it does. Raises `Refusal` (response_cancel_not_active)."""
+        """One that has not begun is withdrawn. Raises `Refusal` (response_cancel_not_active)."""
         wanted = event.response_id or self._default_id()
         for turn, response in self._open.items():
             if response.terms.id == wanted:
                 return self.stop(turn)
-        if wanted in self._asked and wanted not in self._withdrawn:
-            self._withdrawn.add(wanted)
-            return []
+        if wanted in self._asked:
+            return [p.Withdraw(wanted)]
         raise Refusal("response_cancel_not_active", "Cancellation failed: no active response found")
 
     def clear(self) -> list[p.Command]:
@@ -109,7 +105,7 @@ class Responding:
 
     def _default_id(self) -> str | None:
         under_way = [response.terms.id for response in self._open.values() if not response.terms.aside]
-        to_come = [id for id, terms in self._asked.items() if not terms.aside and id not in self._withdrawn]
+        to_come = [id for id, terms in self._asked.items() if not terms.aside]
         return next(iter([*under_way, *to_come]), None)
 
     def _check_free(self) -> None:
@@ -133,19 +129,21 @@ class Responding:
     # ── What is told of replies ───────────────────────────────────────────────────────────────────────────────────
 
     def began(self, fact: p.ReplyBegan) -> list[str]:
-        messages = self._void(self._withdrawn - {fact.request}) if fact.turn > 0 else []
         terms = self._asked.pop(fact.request, None) or self._terms(self._scene.configuration.shown, {}, fact.turn < 0)
         response = Response(self._scene, fact.turn, replace(terms, spoken=fact.spoken))
         self._scene.name_response(fact.turn, terms.id)
-        messages += response.created()
+        self._open[fact.turn] = response
         if fact.turn > 0:
             self._playing = fact.turn
-        if fact.request not in self._withdrawn:
-            self._open[fact.turn] = response
-            return messages
-        self._withdrawn.discard(fact.request)
-        self.owed.append(p.Interrupt(fact.turn))
-        return messages + response.cancelled("client_cancelled", "")
+        return response.created()
+
+    def withdrawn(self, fact: p.ReplyWithdrawn) -> list[str]:
+        """Every response that was asked for is created and done, even if it never was anything."""
+        terms = self._asked.pop(fact.request, None)
+        if terms is None:
+            return []
+        response = Response(self._scene, NEVER_BEGUN, terms)
+        return response.created() + response.cancelled("client_cancelled", "")
 
     def word(self, fact: p.ReplyWord) -> list[str]:
         response = self._open.get(fact.turn)
@@ -187,8 +185,6 @@ class Responding:
             reason = "turn_detected" if by_voice and not asked else "client_cancelled"
             messages += response.cancelled(reason, fact.heard_text)
         messages += self._truncated(fact)
-        if asked and not by_voice and fact.turn > 0:
-            messages += self._void(set(self._asked))  # a session that is told to stop forgets what it was asked for
         self._over(fact.turn)
         return messages
 
@@ -196,15 +192,6 @@ class Responding:
         self._stopped.discard(turn)
         if turn == self._playing:
             self._playing = None
-
-    def _void(self, ids: set[str]) -> list[str]:
-        """Every response that was asked for is created and done, even if it never was anything."""
-        messages = []
-        for id in [id for id in self._asked if id in ids and not self._asked[id].aside]:
-            response = Response(self._scene, 0, replace(self._asked.pop(id), aside=True))
-            self._withdrawn.discard(id)
-            messages += response.created() + response.cancelled("client_cancelled", "")
-        return messages
 
     # ── Where the server plays the sound ──────────────────────────────────────────────────────────────────────────
 

@@ -36,6 +36,9 @@ from duologue.protocols.realtime.items import Wire
 from duologue.protocols.realtime.scene import Scene
 from duologue.protocols.realtime.sound import Encoder, Format, to_base64
 
+NEVER_BEGUN = 0
+"""In place of a turn: a response that was cancelled before it had one."""
+
 TOKEN_MS = 50.0
 """Of a reply's sound, by the service's own way of counting."""
 
@@ -93,7 +96,7 @@ class Response:
     # ── From the reply ────────────────────────────────────────────────────────────────────────────────────────────
 
     def created(self) -> list[str]:
-        if not self.terms.aside:
+        if not self.terms.aside and self.turn != NEVER_BEGUN:
             place = p.reply_item(self._scene.session, self.turn)
             self._scene.history.put(Entry(place, "audio" if self.terms.spoken else "text", "in_progress", shown=False))
         return [self._say(ResponseCreatedEvent, response=self._shown("in_progress"))]

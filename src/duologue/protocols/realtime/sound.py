@@ -126,6 +126,10 @@ class Appended:
         del self._kept[: max(0, len(self._kept) - self.format.size(RECALL_S * 1000))]
         return self.format.decode(data[:whole])
 
+    def end_piece(self) -> None:
+        """What comes next begins with a whole sample: half of one that is left was lost."""
+        self._rest = b""
+
     def clip(self, start_ms: float, end_ms: float) -> bytes:
         """What was sent between two positions, as far as it is kept."""
         first = self._size - len(self._kept)

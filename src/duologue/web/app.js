@@ -1,267 +1,389 @@
-// Puts the page together: what the server says goes to the script and the loudspeaker, what the reader does to the server.
+// Puts the page together: what the server says goes to the conversation and the loudspeaker, what the reader does to the server.
 
+import { stayAwake } from "./awake.js";
 import { Connection } from "./connection.js";
+import { bindControls } from "./controls.js";
+import { Conversation } from "./conversation.js";
+import { copy, download } from "./export.js";
+import { Insights } from "./insights.js";
+import { preferred, say, useLanguage } from "./language.js";
+import { Memory } from "./memory.js";
 import { Meter, loudness } from "./meter.js";
+import { obstacle, onDevices, PROCESSING } from "./microphone.js";
 import { Notices } from "./notices.js";
+import { Playout } from "./playout.js";
 import { Script } from "./script.js";
 import { Settings } from "./settings.js";
-import { Sound } from "./sound.js";
-import { seconds } from "./waterfall.js";
+import { REPLY_RATE, Sound, WIRE_RATE } from "./sound.js";
+import { Talk } from "./talk.js";
+import { Tape } from "./tape.js";
 
-const CURSOR_MS = 100; // of the reply's sound between two cursors: what the protocol asks for
-const STATES = {
-  connecting: "Connecting …",
-  idle: "Press and talk",
-  listening: "Listening",
-  hearing: "Hearing you",
-  thinking: "Thinking",
-  speaking: "Speaking",
-};
-
-const TASKS = {
-  vad: "voice activity",
-  turn_detector: "end of turn",
-  recognizer: "recognition",
-  writer: "language model",
-  speakers: "voices",
-};
+const KEEP_MS = 500; // between two writings of the conversation to the browser's memory
+const RESTING = ["idle_timeout", "session_expired"]; // ends of a session after which no other is opened unasked
+const KEY_WANTED = ["missing_api_key", "invalid_api_key"];
 
 const $ = (id) => document.getElementById(id);
+const memory = new Memory();
+const { preferences } = memory;
+await useLanguage(preferred(preferences.interface)).catch(() => {}); // where it cannot be fetched the page stays English
+if (!(await memory.claim(memory.session.token))) memory.session = {};
+
+// Who has the floor, as the server says; whether the microphone is known to be on; what stands in its way.
+const now = { floor: "connecting", listening: undefined, obstacle: "" };
+const session = { name: "", engines: {}, profile: "", defaults: memory.session.defaults ?? {} };
+
 const yourMeter = new Meter($("your-level"), "--you", -1);
 const replyMeter = new Meter($("reply-level"), "--reply", 1);
 const notices = new Notices($("notice"));
+const tape = new Tape(REPLY_RATE);
 const script = new Script($("script"), $("welcome"));
-const settings = new Settings($("settings"), (changed) => connection.send({ type: "settings", settings: changed }));
-const session = { floor: "connecting", turn: -1, heard: 0, cursor: 0, engines: {}, latencies: [], speakers: new Set() };
+const conversation = new Conversation(
+  (entry) => {
+    if (entry) script.draw(entry);
+    else script.show(conversation.entries);
+    keepSoon();
+  },
+  memory.session.entries,
+  memory.session.name,
+);
 
 // ── Sound ──
 
 const sound = new Sound({
-  frame(pcm, level) {
-    connection.sendSound(pcm);
+  frame({ pcm, level, replyLevel, onset }) {
     yourMeter.push(level);
-    if (session.floor !== "speaking") halo(level);
+    replyMeter.push(replyLevel);
+    halo(now.floor === "speaking" ? replyLevel : level);
+    playout.frame(pcm, onset);
   },
-  played({ turn, ms, playing, level }) {
-    replyMeter.push(level);
-    if (session.floor === "speaking") halo(level);
-    if (turn !== session.turn) return;
-    script.played(turn, ms);
-    session.heard = ms;
-    if (!playing || ms >= session.cursor + CURSOR_MS) sendCursor(turn, ms);
-  },
-  suspended(is) {
-    if (is) notices.show("suspended", "", { label: "Go on", run: () => sound.unlock() });
-    else notices.hide("suspended");
-  },
+  both: (pcm) => tape.add(pcm),
+  played: (report) => playout.played(report),
+  suspended: showSuspended,
   lost() {
     notices.show("microphone_lost");
-    render();
+    talk.settle();
   },
   full: () => notices.show("full"),
 });
 
-function sendCursor(turn, ms) {
-  if (turn < 0) return; // no reply yet
-  session.cursor = ms;
-  connection.send({ type: "cursor", turn, played_ms: ms });
-}
+const talk = new Talk(sound, () => preferences, {
+  starting: () => notices.hide(notices.code),
+  taking: takeFloor,
+  ended: () => connection.send({ type: "end_turn" }),
+  failed: (error) => notices.showError(error),
+  changed: render,
+});
 
 function halo(level) {
   document.body.style.setProperty("--level", loudness(level).toFixed(2));
+}
+
+function showSuspended(is) {
+  if (is) notices.show("suspended", { act: { label: say("go_on"), run: () => sound.unlock() } });
+  else notices.hide("suspended");
 }
 
 // ── What the server says ──
 
 const told = {
   ready(message) {
-    if (!script.empty) script.note("A new session: it does not remember what stands above");
-    script.forget();
-    sound.forget();
-    session.engines = message.engines;
+    Object.assign(session, { name: message.session, engines: message.engines, profile: message.profile ?? "" });
+    playout.startSession();
+    if (message.resume) memory.claim(message.resume);
+    if (message.resumed !== true) beginSession(message);
+    memory.keep({ token: message.resume ?? "", name: conversation.session, defaults: session.defaults });
     settings.show(message.settings);
-    notices.hide("lost", "idle_timeout", "server_full", "not_ready");
+    settings.showVoices(message.voices);
+    notices.hide("lost", "server_full", "not_ready", "taken_over", ...RESTING, ...KEY_WANTED);
     floor("listening");
+    announce("connected");
   },
   settings: (message) => settings.show(message.settings),
-  state: (message) => floor(message.state),
-  user_speech() {},
-  transcript({ turn, text, is_final, language }) {
-    script.user(turn, text, is_final, language);
-    if (is_final) $("spoken").textContent = `You: ${text}`;
+  state: ({ state }) => floor(state),
+  user_speech({ event, at_ms }) {
+    if (event === "speech_stopped") playout.voiceEnded = at_ms;
   },
-  reopened({ turn }) {
-    sound.forget();
-    session.turn = -1;
-    script.reopened(turn);
+  transcript(message) {
+    conversation.transcript(message);
+    if (message.is_final) announce("heard_you", { text: message.text });
   },
-  text_chunk({ turn, text, has_audio }) {
-    if (text) script.word(turn, text, has_audio);
+  turn_dropped: (message) => conversation.dropped(message),
+  reopened(message) {
+    playout.forget();
+    conversation.reopened(message);
   },
-  audio_chunk({ turn, words, is_final }, pcm) {
-    if (turn !== session.turn) Object.assign(session, { turn, heard: 0, cursor: 0 });
-    script.timed(turn, words);
-    sound.play(turn, pcm, is_final);
+  text_chunk: (message) => conversation.textChunk(message),
+  audio_chunk(message, pcm) {
+    playout.take(message, pcm);
+    if (sound.able && sound.context.state !== "running") showSuspended(true);
   },
-  ducked: () => sound.hold(),
-  resumed: () => sound.resume(),
-  interrupted({ turn, heard_text }) {
-    sound.drop(turn);
-    script.interrupted(turn, heard_text);
+  voice: (message) => conversation.voice(message),
+  playback: ({ turn, playing }) => playing && playout.sounds(turn),
+  ducked: () => playout.hold(),
+  resumed: () => playout.resume(),
+  interrupted(message) {
+    playout.silence(message.turn);
+    conversation.interrupted(message);
   },
-  reply_done({ turn, speaker }) {
-    session.speakers.add(speaker);
-    script.done(turn);
+  reply_done(message) {
+    playout.done(message.turn);
+    conversation.done(message);
   },
-  latency({ turn, marks, parts }) {
-    session.latencies.push(marks.voice_to_voice);
-    script.latency(turn, marks.voice_to_voice, parts);
+  latency(message) {
+    conversation.latency(message);
+    playout.noteLatency();
+    insights.refresh();
   },
-  conversation: (message) => save(message.conversation),
-  error({ code, message }) {
-    if (code === "idle_timeout") rest();
+  conversation: (message) => download(JSON.stringify(message.conversation, null, 2), "application/json", "json"),
+  error({ code, message, turn }) {
+    if (turn !== null && turn !== undefined) conversation.failed(turn);
+    if (code === "unknown_voice") memory.prefer({ settings: { ...preferences.settings, voice: "" } });
+    if (KEY_WANTED.includes(code)) askForKey(code);
+    else if (RESTING.includes(code)) rest(code);
     else notices.showError({ code, message });
   },
 };
 
+// The server does not know the conversation that stands here: it is told of it, if it can be.
+function beginSession(message) {
+  session.defaults = message.settings;
+  if (message.resume && !conversation.empty) {
+    const { turns, unheard } = conversation.handOver();
+    if (unheard) conversation.note("goes_on");
+    if (turns.length) connection.send({ type: "restore", turns, unheard });
+  } else if (!conversation.empty) {
+    conversation.cut(conversation.speaking?.turn);
+    conversation.note("new_session");
+  }
+  conversation.session = message.session;
+  for (const [name, value] of Object.entries(preferences.settings ?? {})) {
+    if (message.settings[name] !== value) connection.send({ type: "settings", settings: { [name]: value } });
+  }
+}
+
 const connection = new Connection(
-  { input_rate: sound.rate, output_rate: sound.rate },
+  () => preferences,
+  (road) => {
+    const rates = road === "ws" ? { input_rate: WIRE_RATE, output_rate: REPLY_RATE } : {};
+    const { token } = memory.session;
+    if (!token) return rates;
+    playout.forget(); // what was not heard comes again
+    const { turn, ms } = conversation.speaking ?? {};
+    return { ...rates, resume: token, ...(turn >= 0 && { turn, played_ms: ms }) };
+  },
+  () => sound.upstream,
   {
     message: (message, pcm) => told[message.type]?.(message, pcm),
-    lost(pause) {
-      sound.forget();
-      floor("connecting");
-      const refused = !$("notice").hidden && ["server_full", "not_ready"].includes(notices.code);
-      const again = `Trying again in ${pause} s.`;
-      if (!refused) notices.show("lost", again, { label: "Try now", run: () => connection.open() });
+    lost,
+    track: (stream) => sound.playTrack(stream),
+    takenOver: () => rest("taken_over"),
+    fallback(code) {
+      if (code === "rtc_blocked") notices.show(code, { quiet: true });
     },
   },
 );
 
-// ── What the reader does ──
+const playout = new Playout(sound, conversation, connection);
+
+function lost(pause) {
+  playout.alive = false;
+  floor("connecting");
+  if (["server_full", "not_ready"].includes(notices.shown)) return;
+  notices.show("lost", { values: { pause }, act: { label: say("try_now"), run: () => connection.again() } });
+}
 
 // The server has closed a session that nobody used; it opens another one when it is asked to.
-function rest() {
+function rest(code) {
   connection.rest();
-  sound.stop();
+  talk.stop();
   floor("connecting");
-  notices.show("idle_timeout", "", { label: "Go on", run: () => connection.open() });
+  notices.show(code, { act: { label: say("go_on"), run: () => connection.again() } });
 }
 
-async function attempt(deed) {
-  notices.hide(notices.code);
-  try {
-    await deed();
-  } catch (error) {
-    notices.showError(error);
-  }
-  render();
+function askForKey(code) {
+  connection.rest();
+  notices.show(code, { act: { label: say("enter_key"), run: () => settings.open("key") } });
 }
 
-function talk() {
-  if (sound.busy) sound.stop();
-  else attempt(() => sound.listen());
-  render();
+// ── What the reader does ──
+
+function interrupt() {
+  playout.interrupt();
+  connection.send({ type: "interrupt" });
+}
+
+function takeFloor() {
+  if (["thinking", "speaking"].includes(now.floor)) interrupt();
 }
 
 function type(text) {
-  attempt(() => sound.unlock());
+  if (!connection.up) return false;
+  notices.hide(notices.code);
+  sound.unlock().catch((error) => notices.showError(error));
   connection.send({ type: "text", text });
+  return true;
 }
 
 function speakFile(file) {
   if (!file) return;
-  const spoken = attempt(() => sound.speak(file, render));
-  spoken.finally(() => ($("file").value = ""));
-}
-
-// The sound stops at once, without a way to the server and back.
-function interrupt() {
-  sendCursor(session.turn, session.heard);
-  sound.drop(session.turn);
-  connection.send({ type: "interrupt" });
+  notices.hide(notices.code);
+  sound.speak(file, render).catch((error) => notices.showError(error)).finally(render);
 }
 
 function clear() {
-  if (!script.empty && !confirm("Forget this conversation?")) return;
+  if (!conversation.empty && !confirm(say("clear_sure"))) return;
   interrupt();
   connection.send({ type: "clear" });
-  script.clear();
-  session.latencies = [];
+  conversation.clear();
+  tape.clear();
 }
 
-function save(conversation) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(conversation, null, 2)], { type: "application/json" }));
-  link.download = `duologue-${new Date().toISOString().slice(0, 16).replace(":", "")}.json`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
+const saving = {
+  copy: () => copy(conversation.asText(say("you"), say("it"))).then(() => notices.show("copied", { quiet: true })),
+  text: () => download(conversation.asText(say("you"), say("it")), "text/plain", "txt"),
+  json: () => connection.send({ type: "export" }),
+  wav: () => download(tape.wav(), "audio/wav", "wav"),
+};
+
+const settings = new Settings($("settings"), preferences, {
+  server(changed) {
+    memory.prefer({ settings: { ...preferences.settings, ...changed } });
+    connection.send({ type: "settings", settings: changed });
+  },
+  page(changed) {
+    memory.prefer(changed);
+    if ("interface" in changed) useLanguage(preferred(changed.interface)).then(redress);
+    if ("speaker" in changed) sound.speaker(changed.speaker).catch((error) => notices.showError(error));
+    if ("road" in changed || "key" in changed) connection.again();
+    if ("mode" in changed) talk.settle();
+    if (["microphone", ...PROCESSING].some((name) => name in changed)) talk.exchange();
+  },
+  reset() {
+    const changed = Object.keys(preferences.settings ?? {}).filter((name) => name in session.defaults);
+    memory.prefer({ settings: {} });
+    connection.send({ type: "settings", settings: Object.fromEntries(changed.map((name) => [name, session.defaults[name]])) });
+  },
+});
 
 // ── What the page shows ──
 
 function floor(state) {
-  session.floor = state;
+  now.floor = state;
   if (state === "listening" || state === "thinking") halo(0);
   render();
 }
 
+function shownState() {
+  if (talk.asking) return "asking";
+  if (now.floor !== "listening") return now.floor;
+  if (!sound.busy || (talk.holding && !talk.held && !sound.sources.has("file"))) return talk.holding ? "ready" : "idle";
+  return talk.muted && !sound.sources.has("file") ? "muted" : "listening";
+}
+
 function render() {
-  const state = session.floor === "listening" && !sound.busy ? "idle" : session.floor;
-  const online = session.floor !== "connecting";
+  const state = shownState();
+  const online = now.floor !== "connecting";
+  const on = talk.holding ? talk.held : sound.busy;
   document.body.dataset.state = state;
-  if ($("state").textContent !== STATES[state]) $("state").textContent = STATES[state];
+  document.body.dataset.on = String(on);
+  $("state").textContent = say(`state_${state}`);
   $("talk").disabled = !online;
-  $("talk").ariaPressed = String(sound.busy);
-  $("talk-label").textContent = sound.busy ? "Stop the microphone" : "Start talking";
-  $("interrupt").hidden = state !== "thinking" && state !== "speaking";
+  $("talk").ariaPressed = String(on);
+  $("talk-label").textContent = say(talk.holding ? "hold" : on ? "stop" : "talk");
+  $("mute").hidden = !sound.listening || talk.holding;
+  $("mute").ariaPressed = String(talk.muted);
+  $("mute-label").textContent = say(talk.muted ? "unmute" : "mute");
+  $("interrupt").hidden = now.floor !== "thinking" && now.floor !== "speaking";
   $("send").disabled = !online || !$("text").value.trim();
+  $("welcome-how").textContent = welcome();
+  sayMicrophone();
 }
 
-function facts() {
-  const sorted = [...session.latencies].sort((a, b) => a - b);
-  const median = sorted.length ? seconds(sorted[sorted.length >> 1]) : "no answer yet";
-  return [
-    ...Object.entries(session.engines).map(([task, name]) => [TASKS[task] ?? task, String(name).replaceAll(",", ", ")]),
-    ["answer begins after (median)", median],
-    ["sound ran dry", `${sound.underruns} times`],
-    ["sample rate", `${sound.rate} Hz`],
-  ];
+function welcome() {
+  if (now.obstacle === "insecure") return `${say("insecure")} ${say("insecure_do", { still: say("still") })}`;
+  if (now.obstacle) return say(`welcome_${now.obstacle}`);
+  return say(talk.holding ? "welcome_hold" : "welcome_how");
 }
 
-$("talk").onclick = talk;
-$("interrupt").onclick = interrupt;
-$("clear").onclick = clear;
-$("export").onclick = () => connection.send({ type: "export" });
-$("open-settings").onclick = () => settings.open(facts());
-$("text").oninput = render;
-$("file").onchange = ({ target }) => speakFile(target.files[0]);
-$("suggestions").onclick = ({ target }) => target.tagName === "BUTTON" && type(target.textContent);
-$("typed").onsubmit = (event) => {
-  event.preventDefault();
-  const text = $("text").value.trim();
-  if (!text || !connection.up) return;
-  $("text").value = "";
-  type(text);
+// Also when a microphone is plugged in or pulled out.
+async function lookAround() {
+  now.obstacle = await obstacle();
   render();
-};
+  if ($("settings").open) settings.listDevices();
+}
 
-document.addEventListener("keydown", (event) => {
-  if ($("settings").open || event.repeat) return;
-  if (event.key === "Escape" && !$("interrupt").hidden) interrupt();
-  if (event.key !== " " || event.target.closest("input, button, summary, label, a") || $("talk").disabled) return;
-  event.preventDefault();
-  talk();
+function sayMicrophone() {
+  if (now.listening === sound.listening) return;
+  if (now.listening !== undefined) announce(sound.listening ? "microphone_on" : "microphone_off");
+  now.listening = sound.listening;
+  stayAwake(sound.listening);
+}
+
+// Said to a screen reader, in its own time.
+function announce(key, values) {
+  $("spoken").textContent = say(key, values);
+}
+
+function redress() {
+  script.show(conversation.entries);
+  render();
+  insights.refresh();
+}
+
+const insights = new Insights($("insights"), $("open-insights"), async () => {
+  const statistics = await connection.statistics();
+  if (Number.isFinite(statistics.delay_ms)) playout.clock.delay = statistics.delay_ms;
+  const { underruns, buffer_ms, rate } = sound;
+  return { latencies: conversation.latencies, road: connection.name, why: connection.why, underruns, buffer_ms, rate, statistics };
 });
 
-const dropping = (is) => document.body.classList.toggle("dropping", is);
-document.addEventListener("dragover", (event) => (event.preventDefault(), dropping(true)));
-document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget || dropping(false));
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  dropping(false);
-  speakFile(event.dataTransfer.files[0]);
+function inUse() {
+  const engines = Object.entries(session.engines).map(([task, name]) => [`task_${task}`, String(name).replaceAll(",", ", ")]);
+  return [["profile", session.profile], ...engines, ["session", session.name]].filter(([, text]) => text);
+}
+
+// ── Kept, and begun ──
+
+let keeping = 0;
+
+function keepSoon() {
+  keeping ||= setTimeout(keepNow, KEEP_MS);
+}
+
+function keepNow() {
+  clearTimeout(keeping);
+  keeping = 0;
+  memory.keep({ entries: conversation.entries });
+}
+
+window.addEventListener("pagehide", keepNow);
+window.addEventListener("online", () => connection.hurry());
+document.addEventListener("visibilitychange", () => document.hidden || connection.hurry());
+
+bindControls({
+  toggle: () => (sound.busy && takeFloor(), talk.toggle()),
+  press: () => talk.press(),
+  release: () => talk.release(),
+  holding: () => talk.holding,
+  mute: () => talk.mute(),
+  interrupt,
+  type,
+  file: speakFile,
+  clear,
+  openSettings() {
+    settings.showInUse(inUse());
+    settings.open();
+  },
+  save: (as) => saving[as](),
+  changed: render,
 });
+if (!conversation.empty) script.show(conversation.entries);
+$("settings").querySelector("[name=speaker]").dataset.never = String(!sound.choosesSpeaker);
+if (preferences.speaker) sound.speaker(preferences.speaker).catch(() => {});
+render();
+lookAround();
+onDevices(lookAround);
+connection.open();
 
 // What the browser tests read; the page itself does not.
-window.duologue = { sound, session, connection };
+window.duologue = { sound, session, connection, conversation, playout, tape };

@@ -1,45 +1,71 @@
-// Plays blocks of float samples at the context's rate, joined sample by sample; says what has been played.
+// Plays PCM16 from a ring of samples at the context's rate, joined sample by sample; says what has been played.
 // A fade is made only where sound is cut (hold, drop) or starts again after one.
+// Knows no words and no socket. `processorOptions.rate`: Hz of the sound that is pushed.
 
+import { Resampler } from "./resampler.js";
+
+const RING = 2 ** 20; // samples; 22 s at 48 kHz. The server keeps about one second ahead
+const FULL = RING - 2 ** 18; // more than this waiting is the server's mistake, and the newest is refused
 const START_S = 0.08; // sound in hand before a reply starts: one late block on a good network
-const MOST_S = 0.25; // what the start buffer grows to, at most, when sound ran dry
+const LEAST_S = 0.06; // what the start buffer comes down to while nothing is late
+const MOST_S = 0.4; // and what it grows to, at most
+const GROWTH = 1.25; // of the gap that was heard, added to the start buffer
+const CALM_S = 120; // without running dry, until the start buffer is tried a little shorter
 const FADE_S = 0.01; // long enough not to click, short enough not to be heard as a fade
 const REPORT_S = 0.032;
-const FULL_S = 30; // the server keeps about one second ahead; more than this is its mistake, and the newest is refused
 
 class Player extends AudioWorkletProcessor {
-  constructor() {
+  constructor({ processorOptions }) {
     super();
+    this.rate = processorOptions.rate;
+    this.ring = new Float32Array(RING);
+    this.written = this.read = 0; // samples, since the page was opened
     this.generation = 0; // how often sound was dropped: a report of what was dropped since is worth nothing
-    this.queue = []; // {turn, samples, final}, the next to be played first
-    this.at = 0; // samples of queue[0] that are played
+    this.replies = []; // {turn, from, at, end, resampler}; from and end count as `written` does, `at` in the reply's samples
     this.turn = -1;
     this.played = 0; // samples of `turn`
-    this.playing = false;
-    this.dry = false; // played all that it had
+    this.playing = this.held = false;
+    this.dryAt = 0; // frame of the context at which it had played all there was; 0: it has not
     this.waited = 0; // samples, since there was something to play
-    this.held = false;
     this.start = START_S;
+    this.calmSince = 0; // s
     this.underruns = 0;
     this.gain = 1;
     this.last = 0; // last sample given out: where sound runs dry it decays from here instead of clicking
     this.cut = []; // the faded rest of what was dropped
     this.quanta = 0;
-    this.energy = 0;
     this.port.onmessage = ({ data }) => this[data.do](data);
   }
 
-  push({ turn, samples, final }) {
-    if (this.buffered() > FULL_S * sampleRate) return this.port.postMessage({ full: true });
-    if (this.dry && turn === this.turn && samples.length) this.countUnderrun();
-    this.queue.push({ turn, samples, final });
+  // `at_ms`: where the block begins in the reply's sound; it counts for the first block only, the others join it.
+  push({ turn, pcm, at_ms, final }) {
+    if (this.written - this.read > FULL) return this.port.postMessage({ full: true });
+    const samples = Float32Array.from(new Int16Array(pcm), (sample) => sample / 32768);
+    const reply = this.reply(turn, at_ms);
+    if (this.dryAt && turn === this.turn && samples.length) this.noteUnderrun();
+    const keep = (sample) => (this.ring[this.written++ & (RING - 1)] = sample);
+    reply.resampler.push(samples, keep);
+    if (!final) return;
+    reply.resampler.flush(keep);
+    reply.end = this.written;
+  }
+
+  reply(turn, ms) {
+    const newest = this.replies.at(-1);
+    if (newest?.turn === turn) return newest;
+    if (newest) newest.end = Math.min(newest.end, this.written); // one that was broken off has no end of its own
+    const at = Math.round((ms * sampleRate) / 1000);
+    this.replies.push({ turn, from: this.written, at, end: Infinity, resampler: new Resampler(this.rate, sampleRate) });
+    return this.replies.at(-1);
   }
 
   // Running out of sound is only a fault if there was more to come.
-  countUnderrun() {
-    this.dry = false;
+  noteUnderrun() {
+    const gap = (currentFrame - this.dryAt) / sampleRate;
+    this.start = Math.min(MOST_S, this.start + GROWTH * gap);
     this.underruns += 1;
-    this.start = Math.min(MOST_S, this.start * 1.5);
+    this.calmSince = currentTime;
+    this.dryAt = 0;
     this.gain = 0; // what comes late fades in
   }
 
@@ -52,12 +78,12 @@ class Player extends AudioWorkletProcessor {
   }
 
   drop({ generation }) {
-    this.cut = this.playing ? this.fadedRest() : [];
-    this.queue = [];
-    this.at = 0;
+    if (this.playing) Object.assign(this, { cut: this.fadedRest(), last: 0 });
+    this.replies = [];
+    this.read = this.written;
     this.gain = 1;
-    this.held = this.playing = this.dry = false;
-    this.waited = 0;
+    this.held = this.playing = false;
+    this.dryAt = this.waited = 0;
     this.generation = generation;
     this.turn = -1;
   }
@@ -68,29 +94,33 @@ class Player extends AudioWorkletProcessor {
     return rest.map((sample, i) => sample * this.gain * (1 - i / rest.length));
   }
 
-  buffered() {
-    return this.queue.reduce((sum, block) => sum + block.samples.length, -this.at);
-  }
-
   process(_inputs, [[out]]) {
     if (!this.playing) this.tryStart();
     if (this.playing && (!this.held || this.gain > 0)) this.playInto(out);
     else this.decay(out, 0);
     this.mixCut(out);
-    this.measure(out);
+    if (++this.quanta * 128 >= REPORT_S * sampleRate && this.playing) this.report();
     return true;
   }
 
   // Sound starts when enough is in hand, or has waited as long as that much would have taken to come.
   tryStart() {
-    const next = this.queue[0];
-    if (!next || this.held) return;
+    const next = this.replies[0];
+    if (!next || this.held || (next.end === Infinity && this.written === this.read)) return;
     this.waited += 128;
-    const whole = this.queue.some((block) => block.final);
-    if (!whole && Math.max(this.buffered(), this.waited) < this.start * sampleRate) return;
-    if (next.turn !== this.turn) Object.assign(this, { turn: next.turn, played: 0 });
+    const inHand = Math.max(this.written - this.read, this.waited);
+    if (next.end === Infinity && inHand < this.start * sampleRate) return;
+    if (next.turn !== this.turn) this.begin(next);
     this.playing = true;
-    this.dry = false;
+    this.dryAt = 0;
+  }
+
+  begin(reply) {
+    this.turn = reply.turn;
+    this.played = reply.at;
+    if (currentTime - this.calmSince < CALM_S) return;
+    this.start = Math.max(LEAST_S, this.start * 0.9);
+    this.calmSince = currentTime;
   }
 
   playInto(out) {
@@ -102,20 +132,11 @@ class Player extends AudioWorkletProcessor {
     this.decay(out, filled);
   }
 
-  // Moves samples of the present reply to `out`, never past its final block. Returns how many there were.
+  // Moves samples of the present reply to `out`, never past its end. Returns how many there were.
   take(out) {
-    let filled = 0;
-    while (this.queue[0]?.turn === this.turn && filled < out.length) {
-      const { samples, final } = this.queue[0];
-      const part = samples.subarray(this.at, this.at + out.length - filled);
-      out.set(part, filled);
-      filled += part.length;
-      this.at += part.length;
-      if (this.at < samples.length) break;
-      this.queue.shift();
-      this.at = 0;
-      if (final) break;
-    }
+    const filled = Math.min(out.length, Math.min(this.written, this.replies[0].end) - this.read);
+    for (let i = 0; i < filled; i++) out[i] = this.ring[(this.read + i) & (RING - 1)];
+    this.read += filled;
     this.played += filled;
     return filled;
   }
@@ -130,10 +151,12 @@ class Player extends AudioWorkletProcessor {
     }
   }
 
+  // Dry, unless this was the reply's end.
   stop() {
     this.playing = false;
-    this.dry = true;
     this.waited = 0;
+    if (this.read >= this.replies[0].end) this.replies.shift();
+    else this.dryAt = currentFrame;
     this.report();
   }
 
@@ -147,17 +170,10 @@ class Player extends AudioWorkletProcessor {
     this.cut = this.cut.slice(out.length);
   }
 
-  measure(out) {
-    for (const sample of out) this.energy += sample * sample;
-    if (++this.quanta * 128 < REPORT_S * sampleRate) return;
-    if (this.playing || this.energy) this.report();
-    this.quanta = this.energy = 0;
-  }
-
   report() {
-    const level = Math.sqrt(this.energy / (this.quanta * 128 || 1));
-    const { generation, turn, played, playing, underruns } = this;
-    this.port.postMessage({ generation, turn, played, playing, level, underruns });
+    const { generation, turn, played, playing, underruns, start } = this;
+    this.port.postMessage({ generation, turn, played, playing, underruns, start });
+    this.quanta = 0;
   }
 }
 

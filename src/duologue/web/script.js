@@ -1,8 +1,11 @@
 // The conversation on the screen, as a play's script: who said what, and how much of it was heard.
-// Told of facts by app.js; knows no socket and no sound. Times are ms of a reply's own sound.
+// Draws the entries of conversation.js, and of each only what has changed. Knows no socket and no sound.
 
 import { element } from "./element.js";
+import { languageName, say, saying } from "./language.js";
 import { waterfall } from "./waterfall.js";
+
+const NEAR_PX = 80; // from the end: the reader is at the end
 
 export class Script {
   constructor(log, welcome) {
@@ -10,136 +13,100 @@ export class Script {
     this.welcome = welcome;
     this.box = log.parentElement;
     this.atEnd = true; // of what there is to read
-    this.box.onscroll = () => (this.atEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 80);
+    this.box.onscroll = () => (this.atEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < NEAR_PX);
     new ResizeObserver(() => this.follow()).observe(this.box);
-    this.turns = new Map(); // turn number → {element, you, reply}; of the present session only
+    this.drawn = new Map(); // entry → what stands on the screen of it
   }
 
-  user(turn, text, final, language) {
-    const { you } = this.turn(turn);
-    const line = (you.line ??= this.say(turn, "you", "You"));
-    line.words.textContent = text;
-    line.words.lang = language;
-    line.element.classList.toggle("partial", !final);
-    this.follow();
-  }
-
-  word(turn, text, hasAudio) {
-    const reply = this.reply(turn);
-    const span = element("span", hasAudio ? "word" : "word heard", text);
-    reply.line.words.append(span);
-    const from = reply.written;
-    reply.written += text.length;
-    reply.spans.push({ span, from, to: from + text.trimEnd().length });
-    this.follow();
-  }
-
-  // Words of the sound that has arrived, with their end; they split the same text, perhaps in other places.
-  timed(turn, words) {
-    const reply = this.reply(turn);
-    for (const { text, end_ms } of words) {
-      reply.spoken += text.length;
-      reply.times.push({ to: reply.spoken, end_ms });
-    }
-  }
-
-  // A word is lit from its first sound on: it starts where the one before it ends.
-  played(turn, ms) {
-    const reply = this.turns.get(turn)?.reply;
-    if (!reply || reply.closed || !ms) return;
-    const word = reply.times.find(({ end_ms }) => end_ms > ms) ?? reply.times.at(-1);
-    this.light(reply, word?.to ?? 0);
-  }
-
-  light(reply, to) {
-    while (reply.lit < reply.spans.length && reply.spans[reply.lit].from < to) {
-      reply.spans[reply.lit++].span.classList.add("heard");
-    }
-  }
-
-  done(turn) {
-    const reply = this.turns.get(turn)?.reply;
-    if (!reply || reply.closed) return;
-    this.light(reply, Infinity);
-    reply.closed = true;
-  }
-
-  interrupted(turn, heardText) {
-    const reply = this.turns.get(turn)?.reply;
-    if (!reply) return;
-    reply.closed = true;
-    const heard = heardText.trimEnd().length;
-    for (const { span, to } of reply.spans) {
-      span.classList.toggle("heard", to <= heard);
-      span.classList.toggle("unheard", to > heard);
-    }
-  }
-
-  reopened(turn) {
-    const known = this.turns.get(turn);
-    if (!known) return;
-    known.reply?.line.element.remove();
-    known.reply = undefined;
-    known.element.querySelector(".latency")?.remove();
-    known.you.line?.element.classList.add("partial");
-  }
-
-  latency(turn, total, parts) {
-    this.turn(turn).element.append(waterfall(total, parts));
-    this.follow();
-  }
-
-  note(text) {
-    this.log.append(element("p", "aside", text));
-    this.follow();
-  }
-
-  clear() {
+  // Everything anew.
+  show(entries) {
     this.log.replaceChildren();
-    this.forget();
-    this.welcome.hidden = false;
+    this.drawn.clear();
+    entries.forEach((entry) => this.draw(entry));
+    this.welcome.hidden = entries.length > 0;
   }
 
-  // Turn numbers of a new session mean other turns: what stands stays as it is.
-  forget() {
-    this.turns.clear();
-  }
-
-  get empty() {
-    return !this.log.childElementCount;
-  }
-
-  turn(number) {
-    if (!this.turns.has(number)) {
-      this.welcome.hidden = true;
-      const article = element("article", "turn");
-      this.log.append(article);
-      this.turns.set(number, { element: article, you: {} });
+  draw(entry) {
+    this.welcome.hidden = true;
+    const drawn = this.drawn.get(entry) ?? this.add(entry);
+    if (!entry.note) {
+      this.drawYou(drawn, entry.you);
+      this.drawReply(drawn, entry.reply);
+      this.drawMeta(drawn, entry);
     }
-    return this.turns.get(number);
+    this.follow();
   }
 
-  reply(turn) {
-    const known = this.turn(turn);
-    return (known.reply ??= {
-      line: this.say(turn, "reply", "Duologue"),
-      spans: [], // one for each word: {span, from, to} in characters of the reply
-      times: [], // {to, end_ms}
-      written: 0, // characters
-      spoken: 0, // characters that have a time
-      lit: 0, // spans
-      closed: false,
-    });
+  add(entry) {
+    const article = entry.note ? saying(element("p", "aside"), entry.note) : element("article", "turn");
+    const drawn = { article, you: null, reply: null, meta: null };
+    this.drawn.set(entry, drawn);
+    this.log.append(article);
+    return drawn;
   }
 
-  say(turn, kind, who) {
+  drawYou(drawn, you) {
+    if (!you) return;
+    drawn.you ??= this.line(drawn, "you");
+    const text = you.text || "…"; // answered by ear: the words are still to come
+    if (drawn.you.words.textContent !== text) drawn.you.words.textContent = text;
+    drawn.you.words.lang = you.language ?? "";
+    drawn.you.line.classList.toggle("partial", !you.final);
+  }
+
+  drawReply(drawn, reply) {
+    if (drawn.reply && (!reply || reply.ends.length < drawn.reply.spans.length)) {
+      drawn.reply.line.remove();
+      drawn.reply = null;
+    }
+    if (!reply?.text) return;
+    drawn.reply ??= { ...this.line(drawn, "reply"), spans: [], lit: 0 };
+    this.write(drawn.reply, reply);
+    this.light(drawn.reply, reply);
+    if (reply.cut) drawn.reply.spans.forEach((span) => span.classList.toggle("unheard", !span.classList.contains("heard")));
+  }
+
+  write({ spans, words }, { text, ends }) {
+    while (spans.length < ends.length) {
+      const from = ends[spans.length - 1] ?? 0;
+      spans.push(element("span", "word", text.slice(from, ends[spans.length])));
+      words.append(spans.at(-1));
+    }
+  }
+
+  // While it is spoken a word is lit with its first sound; of a reply that was cut, only words that were said to their end.
+  light(drawn, { text, ends, lit, cut }) {
+    const reached = (i) => (cut ? text.slice(0, ends[i]).trimEnd().length <= lit : (ends[i - 1] ?? 0) < lit);
+    while (drawn.lit < drawn.spans.length && reached(drawn.lit)) drawn.spans[drawn.lit++].classList.add("heard");
+    while (drawn.lit > 0 && !reached(drawn.lit - 1)) drawn.spans[--drawn.lit].classList.remove("heard");
+  }
+
+  drawMeta(drawn, { you, reply, latency }) {
+    const facts = [
+      you?.final && you.language && languageName(you.language),
+      you?.emotion && say(`emotion_${you.emotion}`),
+      reply?.speaker,
+      reply?.cut && say("interrupted"),
+    ].filter(Boolean);
+    const passed = reply?.passed.map(({ speaker, reason }) => say("passed_over", { speaker, reason })) ?? [];
+    const key = JSON.stringify([facts, passed, latency]);
+    if (drawn.meta?.key === key) return;
+    const open = drawn.meta?.row.open;
+    drawn.meta?.row.remove();
+    drawn.meta = null;
+    if (!latency && !(facts.length && reply)) return;
+    drawn.meta = { key, row: waterfall(latency, facts, passed) };
+    if (open) drawn.meta.row.open = true;
+    drawn.article.append(drawn.meta.row);
+  }
+
+  line(drawn, kind) {
     const line = element("p", `said ${kind}`);
     const words = element("span", "words");
     words.dir = "auto";
-    line.append(element("span", "who", who), words);
-    const latency = this.turn(turn).element.querySelector(".latency");
-    this.turn(turn).element.insertBefore(line, latency);
-    return { element: line, words };
+    line.append(saying(element("span", "who"), kind === "you" ? "you" : "it"), words);
+    drawn.article.insertBefore(line, kind === "you" ? drawn.article.firstChild : (drawn.meta?.row ?? null));
+    return { line, words };
   }
 
   // Keeps the newest line in sight, unless the reader has scrolled up.

@@ -1,0 +1,64 @@
+// One road to the server: a WebSocket. JSON both ways, PCM16 as binary messages.
+// Knows no message but `audio_chunk`, whose sound follows in the next binary message.
+
+const MOST_WAITING = 160_000; // bytes; 5 s of sound at 16 kHz. A network slower than speech loses sound rather than falling behind
+const COMING_BACK = 4000; // a close code of our own: 1000 would end the session
+const CONNECT_MS = 8000; // an address that swallows packets says nothing by itself
+
+export class SocketRoad {
+  name = "socket";
+
+  // `key`: the server's, "" if none. `on`: message(object, pcm) · closed(reason)
+  constructor(url, key, on) {
+    this.on = on;
+    this.header = null; // the audio_chunk whose sound has not come yet
+    this.socket = new WebSocket(url, key ? ["duologue", `duologue-key.${key}`] : []);
+    this.socket.binaryType = "arraybuffer";
+    this.socket.onmessage = ({ data }) => this.receive(data);
+    this.socket.onclose = ({ reason }) => this.end(reason);
+    this.timer = setTimeout(() => this.up || this.end(""), CONNECT_MS);
+  }
+
+  get up() {
+    return this.socket.readyState === WebSocket.OPEN;
+  }
+
+  receive(data) {
+    if (typeof data !== "string") {
+      this.on.message(this.header, data);
+      this.header = null;
+      return;
+    }
+    const message = JSON.parse(data);
+    if (message.bytes) this.header = message;
+    else this.on.message(message, new ArrayBuffer(0));
+  }
+
+  end(reason) {
+    if (!this.socket.onclose) return;
+    this.close();
+    this.on.closed(reason);
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.socket.onclose = this.socket.onmessage = null;
+    this.socket.close(COMING_BACK);
+  }
+
+  send(message) {
+    if (this.up) this.socket.send(JSON.stringify(message));
+    return this.up;
+  }
+
+  // False: it was left out.
+  sendSound(pcm) {
+    if (!this.up || this.socket.bufferedAmount > MOST_WAITING) return false;
+    this.socket.send(pcm);
+    return true;
+  }
+
+  async statistics() {
+    return {};
+  }
+}

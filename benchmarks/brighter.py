@@ -1,7 +1,7 @@
 """BRIGHTER's texts (SemEval-2025 task 11, track A) under our labels.
 
-Its six labels become our four feelings by how a reply should meet them: fear is met like sadness, gently, and disgust like anger,
-calmly. A text with none of its labels is neutral. English was not annotated for disgust.
+Its six labels become our four feelings by how a reply should meet them: fear is met like sadness, gently, and disgust like
+anger, calmly. A text with none of its labels is neutral. English was not annotated for disgust.
 
 https://github.com/emotion-analysis-project/SemEval2025-Task11 · CC BY 4.0
 """

@@ -82,6 +82,13 @@ def test_a_resampled_stream_is_hardly_held_back(source: int, target: int) -> Non
     assert got == -(-given * target // source)
 
 
+def test_a_stream_may_come_sample_by_sample() -> None:
+    resampler, samples = Resampler(16_000, 8_000), sine(440, 16_000)[:400]
+    made = np.concatenate([*(resampler.push(samples[at : at + 1]) for at in range(400)), resampler.flush()])
+    whole = Resampler(16_000, 8_000)
+    assert np.allclose(made, np.concatenate([whole.push(samples), whole.flush()]), atol=1e-6)
+
+
 @pytest.mark.parametrize(("source", "target"), RATES)
 @pytest.mark.parametrize("hz", [200, 1000, 3300])
 def test_what_both_rates_can_carry_is_kept_where_it_was(source: int, target: int, hz: int) -> None:

@@ -16,7 +16,7 @@ from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, Frame, rea
 from duologue.config import Limits
 from duologue.core.events import SpeechStarted
 from duologue.core.speech import SpeechDetector, SpeechSettings
-from duologue.engines import Loading, Prompt, Text, Vad, silero
+from duologue.engines import Loading, Piece, Prompt, Vad, silero
 from duologue.engines.scripted import ScriptedRecognizer, ScriptedWriter
 from duologue.errors import ConfigError, EngineError
 from duologue.models import open_store
@@ -173,11 +173,11 @@ def test_ten_minutes_of_an_office_and_of_clapping_are_no_voice(vad: Vad, recordi
 class Narrow(ScriptedWriter):
     """Takes prompts of at most 1,000 characters, as `llama` takes so many tokens."""
 
-    async def write(self, prompt: Prompt) -> AsyncIterator[Text]:
+    async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
         if sum(len(message.content) for message in prompt.messages) > 1_000:
             raise EngineError("narrow", "no room", code="prompt_too_long", retryable=False)
-        async for text in super().write(prompt):
-            yield text
+        async for piece in super().write(prompt):
+            yield piece
 
 
 def test_a_message_that_is_too_long_for_the_model_is_refused_and_the_next_one_is_answered() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from duologue.engines import Loading, Style
-from duologue.engines.espeak import TONES, VOICES, Library, Utterance, load, word_ends
+from duologue.engines.espeak import VOICES, Library, Utterance, load, word_ends
 from duologue.engines.spoken import Spoken
 from duologue.errors import ConfigError
 from duologue.places.thread import Lane
@@ -57,12 +57,6 @@ def test_an_emotion_is_heard_and_grows_with_intensity(library: Library) -> None:
     assert length(0.0) == pytest.approx(plain, rel=SETTLING)
     assert 1.1 * length(0.0) < length(1.0)
     assert 1.1 * length(1.0) < length(2.0)
-
-
-def test_the_louder_the_tone_the_further_from_the_middle_but_within_range() -> None:
-    for tone in TONES.values():
-        assert 0 <= 50 + 2 * tone.pitch <= 100
-        assert 0 <= 50 + 2 * tone.range <= 100
 
 
 def test_markup_is_read_and_not_obeyed(library: Library) -> None:

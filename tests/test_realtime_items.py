@@ -100,6 +100,7 @@ def test_words_of_an_item_of_sound_are_told_to_those_who_want_them() -> None:
 @pytest.mark.parametrize(
     ("item", "param"),
     [
+        ({"type": "function_call_output", "call_id": "", "output": "42"}, "item.call_id"),
         (
             {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "x"}]},
             "item.content[0].type",

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import pytest
@@ -18,12 +20,15 @@ from duologue.engines import (
     Loading,
     Message,
     Pause,
+    Piece,
     Prompt,
     Recognizer,
     Sound,
     Speaker,
     Style,
     Text,
+    ToolCall,
+    ToolCallPart,
     Transcript,
     TurnDetector,
     VadModel,
@@ -133,7 +138,14 @@ def test_the_final_comes_its_delay_after_the_pause() -> None:
 
 def write(writer: scripted.ScriptedWriter, prompt: Prompt) -> str:
     async def main() -> str:
-        return "".join([piece.text async for piece in writer.write(prompt)])
+        return "".join([piece.text async for piece in writer.write(prompt) if isinstance(piece, Text)])
+
+    return virtual.run(main())
+
+
+def pieces(writer: scripted.ScriptedWriter, prompt: Prompt) -> list[Piece]:
+    async def main() -> list[Piece]:
+        return [piece async for piece in writer.write(prompt)]
 
     return virtual.run(main())
 
@@ -162,6 +174,60 @@ def test_a_forgotten_conversation_starts_anew() -> None:
     writer.forget("c")
     writer.forget("never known")
     assert write(writer, asked("1", "a", "2")) == "a"
+
+
+CALL = ToolCall("id", "get_weather", '{"city": "Paris"}')
+
+
+def after(call: ToolCall, output: str) -> Prompt:
+    said = (Message("user", "1"), Message("assistant", "", (call,)), Message("tool", output, answers=call.id))
+    return Prompt("c", said)
+
+
+def test_a_call_comes_in_parts_and_the_next_turn_tells_its_output() -> None:
+    writer = scripted.ScriptedWriter([CALL, "It is {output}."])
+    *parts, call = pieces(writer, asked("1"))
+    assert call == CALL
+    assert len(parts) > 3
+    assert parts == [ToolCallPart("id", "get_weather", cast(ToolCallPart, part).arguments) for part in parts]
+    assert "".join(cast(ToolCallPart, part).arguments for part in parts) == CALL.arguments
+    assert write(writer, after(CALL, "18 degrees")) == "It is 18 degrees."
+
+
+def test_a_reply_may_be_words_and_calls_in_any_order() -> None:
+    part = ToolCallPart("x", "w", "{")
+    writer = scripted.ScriptedWriter([["Let me look.", CALL, CALL, part, Text(" So."), "Done."]])
+    given = pieces(writer, asked("1"))
+    assert [piece for piece in given if isinstance(piece, ToolCall)] == [CALL, CALL]
+    assert given[:3] == [Text("Let"), Text(" me"), Text(" look.")]
+    assert given[-3:] == [part, Text(" So."), Text("Done.")]
+
+
+def test_a_callable_may_call() -> None:
+    writer = scripted.ScriptedWriter(lambda prompt: CALL if prompt.messages[-1].role == "user" else "So it is.")
+    assert pieces(writer, asked("1"))[-1] == CALL
+    assert write(writer, after(CALL, "rain")) == "So it is."
+
+
+def test_a_call_without_an_id_gets_a_new_one_each_time() -> None:
+    writer = scripted.ScriptedWriter([ToolCall("", "nap", "{}")])
+    calls = [cast(ToolCall, pieces(writer, asked("1"))[-1]) for _ in range(2)]
+    assert len({call.id for call in calls} | {""}) == 3
+    assert {call.name for call in calls} == {"nap"}
+
+
+@pytest.mark.parametrize(("most", "words"), [(0, ""), (1, "one"), (2, "one two"), (3, "one two"), (None, "one two")])
+def test_no_more_words_than_the_prompt_allows(most: int | None, words: str) -> None:
+    writer = scripted.ScriptedWriter(["one two"])
+    assert write(writer, replace(asked("1"), max_tokens=most)) == words
+
+
+def test_a_call_that_the_prompt_s_limit_cuts_off_never_comes_whole() -> None:
+    writer = scripted.ScriptedWriter([CALL])
+    whole = pieces(writer, asked("1"))
+    parts = len(whole) - 1
+    assert pieces(writer, replace(asked("1"), max_tokens=parts)) == whole
+    assert pieces(writer, replace(asked("1"), max_tokens=parts - 1)) == whole[: parts - 1]
 
 
 def test_tokens_come_at_their_times_and_a_failure_at_its_place() -> None:
@@ -270,9 +336,29 @@ def test_one_table_serves_all_five_and_each_takes_what_it_knows() -> None:
     assert scripted.load_vad(table).threshold == 0.2
 
 
+def test_a_file_may_script_calls() -> None:
+    table = tomllib.loads("""
+        delay_s = 1
+        replies = [{ call = "get_weather", arguments = { city = "Paris" } }, "It is {output}.", { call = "nap" }]
+    """)
+    writer = scripted.load_writer(loading(**table))
+    call = cast(ToolCall, pieces(writer, asked("1"))[-1])
+    assert (call.name, call.arguments) == ("get_weather", '{"city": "Paris"}')
+    assert write(writer, after(call, "fine")) == "It is fine."
+    nap = cast(ToolCall, pieces(writer, asked("1", "2", "3"))[-1])
+    assert (nap.name, nap.arguments) == ("nap", "{}")
+
+
 @pytest.mark.parametrize(
     ("wrong", "code"),
-    [({"replys": "x"}, "unknown_setting"), ({"delay_s": "soon"}, "bad_setting"), ({"replies": []}, "bad_setting")],
+    [
+        ({"replys": "x"}, "unknown_setting"),
+        ({"delay_s": "soon"}, "bad_setting"),
+        ({"replies": []}, "bad_setting"),
+        ({"replies": [{"cal": "x"}]}, "bad_setting"),
+        ({"replies": [7]}, "bad_setting"),
+        ({"replies": 7}, "bad_setting"),
+    ],
 )
 def test_a_wrong_setting_is_named(wrong: dict[str, object], code: str) -> None:
     with pytest.raises(ConfigError) as caught:

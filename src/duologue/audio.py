@@ -124,7 +124,9 @@ class Resampler:
         """Output up to sample `until`. Output sample n lies at input position n * down / up."""
         begins = self._made * self._down // self._up  # the input sample that `_past` is centred on
         self._past = np.concatenate([self._past, samples])
-        wanted = np.arange(self._made, max(self._made, until)) * self._down
+        if until <= self._made:
+            return np.zeros(0, np.float32)
+        wanted = np.arange(self._made, until) * self._down
         windows = np.lib.stride_tricks.sliding_window_view(self._past, self._bank.shape[1])
         chosen = windows[wanted // self._up - begins]
         made: Audio = np.einsum("nt,nt->n", chosen, self._bank[wanted % self._up], dtype=np.float32)

@@ -30,7 +30,7 @@ LOOKS = {
     "phone-dark": (390, 844, "dark"),
 }
 README = {"page-light.png": ("desktop-light", "speaking"), "page-phone-dark.png": ("phone-dark", "speaking")}
-COLUMNS = {"desktop": 3, "phone": 6}
+COLUMNS = {"desktop": 3, "phone": 7}
 SHOWN_WIDTH = {"desktop": 640, "phone": 280}
 
 FIRST, SECOND = "Can you tell me a short story about the sea?", "Thank you. Why is the sea salty?"
@@ -134,7 +134,7 @@ async def main(url: str) -> dict[tuple[str, str], bytes]:
         parts = [
             quiet(3.5, RATE),
             await said(socket, FIRST),
-            quiet(5.5, RATE),
+            quiet(3.2, RATE),
             await said(socket, SECOND),
             quiet(20, RATE),
         ]

@@ -38,7 +38,7 @@ def axe(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -
 
 async def violations(page: Page, size: tuple[int, int]) -> list[str]:
     """In the light and in the dark, without a repetition."""
-    found = {}
+    found: dict[str, str] = {}
     for scheme in ("light", "dark"):
         await page.look(*size, scheme, motion="reduce")
         broken, kept = await page.run("axe.run().then(({ violations, passes }) => [violations, passes.length])")

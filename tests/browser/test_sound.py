@@ -176,7 +176,7 @@ def test_the_player_learns_how_late_sound_may_be(browser: str) -> None:
     async def main() -> None:
         async with opened(browser) as page:
             chance = random.Random(4)
-            delays = [chance.uniform(0, MOST_DELAY_S * 1000) for _ in range(300)]
+            delays = [chance.uniform(0, MOST_DELAY_S * 1000) for _ in range(200)]
             await page.run(f"""(async () => {{
               await duologue.sound.unlock();
               const begun = performance.now();

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from duologue import prosody
 from duologue.audio import Audio
 from duologue.engines import About, Loading, Sound, Style, Word
 from duologue.engines.spoken import Spoken, read, runs, spoken
@@ -32,7 +33,10 @@ RUN_CHARS = 120
 and that a cancelled call can run to its end."""
 
 WORDS_A_MINUTE = 175
-"""espeak-ng's own default rate; it takes 80 to 450."""
+"""espeak-ng's own default rate."""
+
+SLOWEST, FASTEST = 80, 450
+"""Words a minute that it takes."""
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000  # without it the library ends the whole process where its data is missing
@@ -41,29 +45,6 @@ _RATE, _PITCH, _RANGE = 1, 3, 4
 _LIST_TERMINATED, _EVENT_WORD, _EVENT_END = 0, 1, 5
 
 _library_lock = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Tone:
-    """What an emotion does at intensity 1: a factor on the rate, and steps of espeak-ng's 0..100 scales (50 is neutral)."""
-
-    rate: float
-    pitch: int
-    range: int
-
-
-TONES = {
-    "neutral": Tone(1.0, 0, 0),
-    "happy": Tone(1.08, 12, 15),
-    "excited": Tone(1.15, 15, 25),
-    "surprised": Tone(1.05, 18, 25),
-    "sad": Tone(0.85, -12, -25),
-    "angry": Tone(1.1, 5, 20),
-    "fearful": Tone(1.15, 18, 10),
-    "calm": Tone(0.92, -5, -10),
-}
-"""After the findings on vocal emotion that Murray and Arnott (1993) collect: aroused is fast, high and wide, sad is slow, low
-and narrow. The amounts are set so that intensity 2 stays in range; no listeners have rated them."""
 
 
 class _Event(ctypes.Structure):
@@ -141,17 +122,12 @@ class Library:
             return Utterance(np.concatenate([np.zeros(0, np.float32), *self._blocks]), self._marks)
 
     def _apply(self, style: Style) -> None:
-        tone = TONES.get(style.emotion, TONES["neutral"])
-        strength = min(max(style.intensity, 0.0), 2.0)
-        rate = WORDS_A_MINUTE * style.speed * (1 + (tone.rate - 1) * strength)
         if self._library.espeak_SetVoiceByName(VOICES[style.language].encode()):
             raise _failure(f"the voice data for {style.language!r} is missing")
-        for parameter, value, low, high in (
-            (_RATE, rate, 80, 450),
-            (_PITCH, 50 + tone.pitch * strength, 0, 100),
-            (_RANGE, 50 + tone.range * strength, 0, 100),
-        ):
-            self._library.espeak_SetParameter(parameter, round(min(max(value, low), high)), 0)
+        terms = prosody.espeak(style, WORDS_A_MINUTE)
+        rate = min(max(terms.rate, SLOWEST), FASTEST)
+        for parameter, value in ((_RATE, rate), (_PITCH, terms.pitch), (_RANGE, terms.range)):
+            self._library.espeak_SetParameter(parameter, round(value), 0)
 
     def _take(self, samples: Any, count: int, events: Any) -> int:
         """Called by espeak-ng, on the thread of `say`, for each block of sound."""
@@ -183,7 +159,7 @@ class EspeakSpeaker:
 
     async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
         """Mono float32 at `about.sample_rate`. `speed` is a factor on the rate; an emotion sets pitch, its range and the rate as
-        far as `intensity` says; one that is not in `TONES` is said as neutral.
+        far as `intensity` says (`prosody.espeak`); one that is not in `prosody.PROSODY` is said as neutral.
 
         Raises `EngineError`: language_not_supported, voice_not_supported, engine_failed.
         """

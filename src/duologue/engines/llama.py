@@ -17,17 +17,19 @@ import tempfile
 import threading
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
 import xllamacpp
 
-from duologue import config
-from duologue.engines import About, Loading, Message, Prompt, Text
+from duologue.engines import About, Loading, Message, Piece, Prompt, Text, Tool, llama_tools
+from duologue.engines import settings as settings_table
 from duologue.engines.context import without_oldest
+from duologue.engines.llama_tools import CallText
+from duologue.engines.tool_calls import new_id, offered
 from duologue.errors import ConfigError, EngineError
 from duologue.places.thread import Lane
 
@@ -72,21 +74,26 @@ class LlamaWriter:
         self.close = weakref.finalize(self, _close, self._calls, self._lane, self._servers)
         """Ends all replies, waits for them, frees the model. Once is enough; without it, it happens at exit."""
 
-    async def write(self, prompt: Prompt) -> AsyncIterator[Text]:
-        """At most `max_tokens`, and no more than these wait for a slow reader.
+    async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """At most `max_tokens` of words, and no more than these wait for a slow reader; or one call (see `llama_tools`).
 
-        Raises `EngineError`: prompt_too_long (the last message alone), bad_prompt, engine_closed, engine_failed.
+        A call is made if it must be; if it may be, and the user spoke last, as the model wishes. Raises `EngineError`:
+        prompt_too_long (the last message alone, or the tools), bad_prompt, call_too_long, engine_closed, engine_failed.
         """
-        call = self._call(prompt, max_tokens=self._settings.max_tokens)
-        running = asyncio.ensure_future(self._run(call))
-        try:
-            while piece := await call.pieces.get():
-                yield Text(piece)
-            await running
-        finally:
-            call.stop()
-            running.cancel()
-            await asyncio.wait([running])
+        tools = offered(prompt, "llama")
+        written: CallText | _Words
+        if await self._calls_for(prompt, tools):
+            written = CallText(new_id(), unbounded=prompt.max_tokens is None)
+            call = self._call(llama_tools.aside(prompt, tools), **llama_tools.calling(tools, prompt.max_tokens))
+        else:
+            written = _Words()
+            call = self._call(prompt, **self._words(prompt))
+        async with _Running(call, self._run(call)) as running:
+            async for text in running:
+                for piece in written.push(text):
+                    yield piece
+        for piece in written.end():
+            yield piece
 
     async def prefill(self, prompt: Prompt) -> None:
         """Reads `prompt` into the conversation's slot, unless all slots are at work. Cancelled, or when a reply needs the slot,
@@ -94,6 +101,30 @@ class LlamaWriter:
 
         Raises as `write` does.
         """
+        if tools := offered(prompt, "llama"):
+            await self._prefill(llama_tools.aside(prompt, tools))
+        await self._prefill(prompt)
+
+    def forget(self, conversation: str) -> None:
+        self._slots.forget(conversation)
+
+    async def _calls_for(self, prompt: Prompt, tools: Sequence[Tool]) -> bool:
+        if not tools or prompt.tool_choice != "auto":
+            return bool(tools)
+        if prompt.messages[-1:] and prompt.messages[-1].role != "user":
+            return False  # the output of a call is told, and not asked for again
+        call = self._call(llama_tools.aside(prompt, tools), **llama_tools.weighing(prompt, tools))
+        async with _Running(call, self._run(call)) as running:
+            return llama_tools.wants_call("".join([text async for text in running]))
+
+    def _words(self, prompt: Prompt) -> dict[str, Any]:
+        most = self._settings.max_tokens
+        request: dict[str, Any] = {"max_tokens": min(most, prompt.max_tokens or most)}
+        if prompt.messages[-1:] and prompt.messages[-1].role == "tool":
+            request["dry_multiplier"] = 0.0  # what a call gave is there to be repeated
+        return request
+
+    async def _prefill(self, prompt: Prompt) -> None:
         call = self._call(prompt, max_tokens=0, add_generation_prompt=False)
         if self._full:
             return
@@ -101,9 +132,6 @@ class LlamaWriter:
             await self._run(call)
         finally:
             call.stop()
-
-    def forget(self, conversation: str) -> None:
-        self._slots.forget(conversation)
 
     @property
     def _full(self) -> bool:
@@ -119,7 +147,7 @@ class LlamaWriter:
             raise EngineError(
                 "llama", f"a prompt has messages of {', '.join(ROLES)}", code="bad_prompt", retryable=False
             )
-        room = self._settings.context - self._settings.max_tokens
+        room = self._settings.context - max(self._settings.max_tokens, request["max_tokens"])
         return _Call(self._slots, prompt, room, _sampling(self._settings) | request)
 
     async def _run(self, call: _Call) -> None:
@@ -211,9 +239,9 @@ class _Call:
 
     def _ask(self, server: Any, slot: int) -> None:
         self._size, self._error = 0, None
-        messages = [{"role": message.role, "content": message.content} for message in self._messages]
+        request = {**self._request, "messages": llama_tools.in_words(self._messages), "id_slot": slot}
         try:
-            server.handle_chat_completions({**self._request, "messages": messages, "id_slot": slot}, self._take)
+            server.handle_chat_completions(request, self._take)
         except Exception as error:
             raise EngineError("llama", f"llama.cpp failed: {error}") from error
 
@@ -244,27 +272,54 @@ class _Call:
             self._stopped.set()
 
 
+class _Running:
+    """A call while it runs, and the text that comes of it. It is stopped on leaving.
+
+    No asynchronous generator: a loop that ends closes all of those at once, those that wait for others too.
+    """
+
+    def __init__(self, call: _Call, run: Coroutine[Any, Any, None]) -> None:
+        self._call = call
+        self._task = asyncio.ensure_future(run)
+
+    async def __aenter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._call.stop()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __anext__(self) -> str:
+        if text := await self._call.pieces.get():
+            return text
+        await self._task
+        raise StopAsyncIteration
+
+
+class _Words:
+    """Text as it comes."""
+
+    def push(self, text: str) -> Iterator[Piece]:
+        yield Text(text)
+
+    def end(self) -> Iterator[Piece]:
+        return iter(())
+
+
 def load(loading: Loading) -> LlamaWriter:
     """The writer, warm. Raises `ConfigError`: bad_setting, unknown_setting, model_missing; `EngineError`: engine_load_failed."""
-    settings = _settings(loading.settings)
+    settings = settings_table.read(Settings(), loading.settings, "llama", from_zero=frozenset({"seed"}))
+    if settings.context <= settings.max_tokens:
+        raise ConfigError("bad_setting", "engines.settings.llama: context holds more than max_tokens")
     folder = loading.model(settings.model)
     models = sorted(folder.glob("*.gguf"))
     if not models:
         raise ConfigError("model_missing", f"there is no .gguf file in {folder}")
     return LlamaWriter(models[0], settings)
-
-
-def _settings(table: Mapping[str, Any]) -> Settings:
-    kinds = get_type_hints(Settings)
-    if unknown := table.keys() - kinds.keys():
-        raise ConfigError("unknown_setting", f"engines.settings.llama has no {', '.join(sorted(unknown))}")
-    named = {name: config.convert(table[name], kinds[name], f"engines.settings.llama: {name}") for name in table}
-    settings = replace(Settings(), **named)
-    if min(settings.threads, settings.slots, settings.context, settings.max_tokens) < 1:
-        raise ConfigError("bad_setting", "engines.settings.llama: threads, slots, context and max_tokens start at 1")
-    if settings.context <= settings.max_tokens:
-        raise ConfigError("bad_setting", "engines.settings.llama: context must have room for more than max_tokens")
-    return settings
 
 
 def _serve(model: Path, settings: Settings) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from duologue import prosody
 from duologue.audio import Audio
 from duologue.engines import About, Loading, Sound, Style, Word, onnx
 from duologue.engines.piper_graph import HOP, Graph, Prosody
@@ -128,6 +129,7 @@ class PiperSpeaker:
             voices=frozenset({"joe"}),
             sample_rate=rate,
             streaming="chunk",
+            emotion="label",  # by its rate; how far its pitch ranges moves little, the pitch itself not at all
             cancel="chunk",
         )
         self._graph = graph
@@ -138,45 +140,45 @@ class PiperSpeaker:
     async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
         """Mono float32 at `about.sample_rate`. The first Sound begins `LEAD_S` before the first audible sample.
 
-        `speed` divides all durations, `intensity` widens the noise of pitch and timing; emotion is not heard. Raises
-        `EngineError`: language_not_supported, voice_not_supported, engine_failed.
+        `speed` divides all durations; emotion and intensity move the rate, and the noise of pitch and timing (`prosody.vits`).
+        Raises `EngineError`: language_not_supported, voice_not_supported, engine_failed.
         """
-        prosody = self._prosody(style)
+        scales = self._scales(style)
         first = True
         async for piece in text:
-            sounds = self._say(piece, prosody, first)
+            sounds = self._say(piece, scales, first)
             while (sound := await self._lane.run(_next, sounds)) is not None:
                 first = first and not len(sound.samples)
                 yield sound
 
     def warm(self) -> None:
         """One short pass, so that the first reply does not pay for onnxruntime's first allocations."""
-        for _ in self._say("Ready.", self._prosody(Style()), first=True):
+        for _ in self._say("Ready.", self._scales(Style()), first=True):
             pass
 
-    def _prosody(self, style: Style) -> Prosody:
+    def _scales(self, style: Style) -> Prosody:
         if style.language not in self.about.languages:
             raise _refusal("language_not_supported", f"this voice speaks only English, not {style.language!r}")
         if style.voice and style.voice not in self.about.voices:
             raise _refusal("voice_not_supported", f"there is no voice {style.voice!r}; there is: joe")
-        speed = min(
-            max(style.speed, 0.5), 2.0
+        factors = prosody.vits(style)
+        slower = min(
+            max(factors.length / style.speed, 0.5), 2.0
         )  # beyond it VITS swallows or stretches sounds until they are not understood
-        widened = 0.7 + 0.3 * min(max(style.intensity, 0.0), 2.0)  # 1.6 times the noise slurs; 1.3 is lively
         noise, length, noise_w = (self._inference[name] for name in ("noise_scale", "length_scale", "noise_w"))
-        return Prosody(noise * widened, length / speed, noise_w * widened)
+        return Prosody(noise * factors.noise, length * slower, noise_w)
 
-    def _say(self, piece: str, prosody: Prosody, first: bool) -> Iterator[Sound]:
+    def _say(self, piece: str, scales: Prosody, first: bool) -> Iterator[Sound]:
         for run in runs(read(piece)):
             breaths = breathe(run, self._text)
             if not breaths:
                 yield self._silent([word.text for word in run])
             for breath in breaths:
-                yield from self._breath(breath, prosody, first)
+                yield from self._breath(breath, scales, first)
                 first = False
 
-    def _breath(self, breath: Breath, prosody: Prosody, first: bool) -> Iterator[Sound]:
-        durations, prior = self._graph.plan(self._text.ids(breath.phonemes), prosody, np.random.default_rng(SEED))
+    def _breath(self, breath: Breath, scales: Prosody, first: bool) -> Iterator[Sound]:
+        durations, prior = self._graph.plan(self._text.ids(breath.phonemes), scales, np.random.default_rng(SEED))
         ends = np.cumsum(durations) * HOP
         words = [Word(text, int(ends[2 * count + 1])) for text, count in breath.words]
         windows = self._graph.samples(prior)

@@ -8,17 +8,33 @@ They wait with `asyncio.sleep` only, so a loop whose clock jumps runs them in no
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, cast
 from zlib import crc32
 
 import numpy as np
 
 from duologue import config
 from duologue.audio import FRAME_S, Audio, Frame
-from duologue.engines import About, Loading, Message, Pause, Prompt, Sound, Style, Text, Transcript, Word
+from duologue.engines import (
+    About,
+    Loading,
+    Message,
+    Pause,
+    Piece,
+    Prompt,
+    Sound,
+    Style,
+    Text,
+    ToolCall,
+    ToolCallPart,
+    Transcript,
+    Word,
+)
+from duologue.engines.tool_calls import new_id
 from duologue.errors import ConfigError, EngineError
 
 ABOUT = About("scripted", "Apache-2.0", frozenset({"en", "hi", "es", "ms", "ta", "te", "mr"}), cancel="token")
@@ -28,6 +44,9 @@ WORDS = re.compile(r"\s*\S+(?:\s+$)?|\s+$")
 """A word with the spaces before it, the last one also with those after it: joined, they give the text back."""
 
 LETTERS = re.compile(r"\w")
+
+ARGUMENTS = re.compile(r"\w+|\W+")
+"""The pieces in which the arguments of a call are written."""
 
 
 @dataclass
@@ -93,6 +112,13 @@ class ScriptedRecognizer:
         return self.texts(stream, seconds) if callable(self.texts) else self.texts[stream % len(self.texts)]
 
 
+Script: TypeAlias = str | ToolCall | Sequence[str | Piece]
+"""A reply: what is said, a function that is called, or both in their order. A call without an id is given one."""
+
+OUTPUT: Final = "{output}"
+"""Stands in a reply for what the last function gave."""
+
+
 def echo(prompt: Prompt) -> str:
     """The default reply: what the user said last."""
     said = [message.content for message in prompt.messages if message.role == "user"]
@@ -101,27 +127,31 @@ def echo(prompt: Prompt) -> str:
 
 @dataclass
 class ScriptedWriter:
-    """Says `replies` word by word: a conversation's n-th turn gets the n-th, and after the last the first again.
+    """Says `replies` word by word, calls with their arguments in pieces: a conversation's n-th turn gets the n-th, and after
+    the last the first again.
 
-    A turn is what follows the same past: a draft that is thrown away and written again gets the same reply. A callable
-    makes the reply from the Prompt. `fail_at` raises an EngineError in place of that token (from 0); -1 never does.
+    A turn is what follows the same past: a draft that is thrown away and written again gets the same reply; the output of a
+    function makes a new turn. A callable makes the reply from the Prompt. `fail_at` raises an EngineError in place of that
+    token (from 0); -1 never does. Which tools the prompt offers is not looked at.
     """
 
-    replies: Sequence[str] | Callable[[Prompt], str] = echo
+    replies: Sequence[Script] | Callable[[Prompt], Script] = echo
     delay_s: float = 0.1  # to the first token
     token_s: float = 0.012  # between tokens: SmolLM2-135M on two cores
     fail_at: int = -1
     about: About = ABOUT
     _turns: dict[str, tuple[int, Sequence[Message]]] = field(default_factory=dict, init=False)
 
-    async def write(self, prompt: Prompt) -> AsyncIterator[Text]:
-        tokens = WORDS.findall(self._reply(prompt))
+    async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """At most the prompt's `max_tokens`: a word is a token, and so is a piece of arguments. A call that is cut off never
+        comes as a whole."""
+        tokens = _cut(list(_pieces(self._reply(prompt), _output(prompt))), prompt.max_tokens)
         for index in range(max(len(tokens), self.fail_at + 1)):
             await asyncio.sleep(self.token_s if index else self.delay_s)
             if index == self.fail_at:
                 raise EngineError("scripted", f"failed at token {index}, as its script says")
             if index < len(tokens):
-                yield Text(tokens[index])
+                yield tokens[index]
 
     async def prefill(self, prompt: Prompt) -> None:
         """Nothing to fill."""
@@ -129,7 +159,7 @@ class ScriptedWriter:
     def forget(self, conversation: str) -> None:
         self._turns.pop(conversation, None)
 
-    def _reply(self, prompt: Prompt) -> str:
+    def _reply(self, prompt: Prompt) -> Script:
         if callable(self.replies):
             return self.replies(prompt)
         return self.replies[self._turn(prompt) % len(self.replies)]
@@ -140,6 +170,30 @@ class ScriptedWriter:
         turn += past != known
         self._turns[prompt.conversation] = (turn, past)
         return turn
+
+
+def _pieces(script: Script | Piece, output: str) -> Iterator[Piece]:
+    """A script as a model would give it."""
+    if isinstance(script, str):
+        yield from (Text(word) for word in WORDS.findall(script.replace(OUTPUT, output)))
+    elif isinstance(script, ToolCall):
+        call = replace(script, id=script.id or new_id())
+        yield from (ToolCallPart(call.id, call.name, part) for part in ARGUMENTS.findall(call.arguments))
+        yield call
+    elif isinstance(script, Text | ToolCallPart):
+        yield script
+    else:
+        for part in script:
+            yield from _pieces(part, output)
+
+
+def _cut(pieces: list[Piece], max_tokens: int | None) -> list[Piece]:
+    tokens = [index for index, piece in enumerate(pieces) if not isinstance(piece, ToolCall)]
+    return pieces if max_tokens is None or len(tokens) <= max_tokens else pieces[: tokens[max_tokens]]
+
+
+def _output(prompt: Prompt) -> str:
+    return next((message.content for message in reversed(prompt.messages) if message.role == "tool"), "")
 
 
 @dataclass
@@ -193,7 +247,7 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "threshold": float,
     "score": float,
     "texts": tuple[str, ...],
-    "replies": tuple[str, ...],
+    "replies": Script,
     "delay_s": float,
     "partial_every_s": float,
     "token_s": float,
@@ -232,8 +286,21 @@ def _settings(loading: Loading, *names: str) -> dict[str, Any]:
             raise ConfigError("unknown_setting", f"engines.settings.scripted has no {name!r}")
         if value in ((), [], ""):
             raise ConfigError("bad_setting", f"engines.settings.scripted: {name} is empty")
-    return {
-        name: config.convert(value, SETTINGS[name], f"engines.settings.scripted: {name}")
-        for name, value in loading.settings.items()
-        if name in names
-    }
+    return {name: _setting(name, value) for name, value in loading.settings.items() if name in names}
+
+
+def _setting(name: str, value: Any) -> Any:
+    where = f"engines.settings.scripted: {name}"
+    if name != "replies":
+        return config.convert(value, SETTINGS[name], where)
+    replies = value.split(",") if isinstance(value, str) else value
+    if not isinstance(replies, list | tuple):
+        raise ConfigError("bad_setting", f"{where} must be a list of replies, not {value!r}")
+    return tuple(_script(reply, where) for reply in replies)
+
+
+def _script(reply: Any, where: str) -> str | ToolCall:
+    """A reply in a file is a text, or a table: `{ call = "get_weather", arguments = { city = "Paris" } }`."""
+    if isinstance(reply, Mapping) and reply.keys() <= {"call", "arguments"} and isinstance(reply.get("call"), str):
+        return ToolCall("", reply["call"], json.dumps(reply.get("arguments", {})))
+    return cast(str, config.convert(reply, str, where))

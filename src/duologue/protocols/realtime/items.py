@@ -56,6 +56,8 @@ class Reader:
             return p.Item(id, "assistant", "", call), Entry(id, "call")
         if isinstance(item, RealtimeConversationItemFunctionCallOutput):
             self._limit(item.output, f"{param}.output")
+            if not item.call_id:
+                raise Refusal("invalid_value", f"Invalid '{param}.call_id': empty.", f"{param}.call_id")
             return p.Item(id, "tool", item.output, answers=item.call_id), Entry(id, "output")
         if isinstance(item, Message):
             return self._message(item, id, param)

@@ -169,14 +169,16 @@ class Response:
         return [self._say(ResponseAudioDeltaEvent, delta=to_base64(data), **self._part_of(message))]
 
     def _close_message(self, message: _Message, status: str, text: str) -> list[str]:
+        """The item has `text`, of an interrupted reply what was heard; the part ends as its deltas said, for pydantic-ai takes
+        any other ending for one more delta."""
         messages = self._sound(message, message.encoder.flush()) if status == "completed" else []
-        where = self._part_of(message)
+        where, said = self._part_of(message), message.text.strip()
         if self.terms.spoken:
             messages.append(self._say(ResponseAudioDoneEvent, **where))
-            messages.append(self._say(ResponseAudioTranscriptDoneEvent, transcript=text, **where))
+            messages.append(self._say(ResponseAudioTranscriptDoneEvent, transcript=said, **where))
         else:
-            messages.append(self._say(ResponseTextDoneEvent, text=text, **where))
-        messages.append(self._say(ResponseContentPartDoneEvent, part=self._part(text), **where))
+            messages.append(self._say(ResponseTextDoneEvent, text=said, **where))
+        messages.append(self._say(ResponseContentPartDoneEvent, part=self._part(said), **where))
         sound = bytes(message.sound) if len(message.sound) <= CLIP_BYTES else b""
         self._scene.history.change(message.id, status=status, sound=sound, format=self.terms.format)
         return messages + self._item_done(message.index, items.reply(message.id, status, self.terms.spoken, text))

@@ -1,0 +1,98 @@
+"""The clients of the matrix, and how they are run: each a program of its own, in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clients import environments
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+LIMIT_S = 120
+"""Of a program, which gives up by itself before."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """`environment` is one of `environments.NAMES`. `flags` are Node's."""
+
+    name: str
+    environment: str
+    program: str
+    tls: bool = False
+    flags: tuple[str, ...] = ()
+    city: str = "Paris"
+    """What the model takes the question for the weather to be about; empty: it cannot tell."""
+
+
+CLIENTS = (
+    Client("openai, Python", "openai", "openai_python.py"),
+    Client("openai-agents, Python", "openai", "openai_agents.py"),
+    Client("pydantic-ai", "openai", "pydantic_ai_realtime.py"),
+    Client("livekit-agents", "livekit", "livekit_agents.py"),
+    Client("pipecat", "pipecat", "pipecat_pipeline.py", city=""),  # sends what is typed as a system message
+    Client("openai, JavaScript, ws", "node", "openai_ws.mjs", tls=True),
+    Client("openai, JavaScript, WebSocket", "node", "openai_websocket.mjs", True, ("--experimental-websocket",)),
+    Client("openai, JavaScript, WebRTC", "node", "openai_webrtc.mjs"),
+    Client("agents, JavaScript, WebSocket", "node", "agents_ws.mjs"),
+    Client("agents, JavaScript, WebRTC", "node", "agents_webrtc.mjs"),
+)
+
+
+def missing(client: Client) -> str:
+    """Why it cannot be run here; empty: it can."""
+    if client.environment == environments.NODE and shutil.which("node") is None:
+        return "there is no node"
+    if environments.find(client.environment) is None:
+        return f"the environment {client.environment!r} is not made: see `make clients`"
+    return ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a program reported at its end, if it came so far, as `flow.hold` does; and what it noted on its way."""
+
+    report: Mapping[str, Any] | None
+    notes: str
+
+
+def run(client: Client, base_url: str, question: Path, certificate: Path) -> Outcome:
+    """`question` is a WAV at 24 kHz. Blocks for as long as the conversation takes, half a minute or so."""
+    command = [*_program(client, question.parent), base_url, str(question)]
+    try:
+        done = subprocess.run(command, env=_environment(certificate), capture_output=True, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired as error:
+        return Outcome(None, (error.stderr or b"").decode(errors="replace"))
+    notes = done.stderr.decode(errors="replace")
+    lines = done.stdout.splitlines()
+    return Outcome(json.loads(lines[-1]) if done.returncode == 0 and lines else None, notes)
+
+
+def _program(client: Client, folder: Path) -> list[str]:
+    environment = environments.find(client.environment)
+    assert environment is not None
+    if client.environment != environments.NODE:
+        return [environments.interpreter(environment), str(PROGRAMS / client.program)]
+    return ["node", *client.flags, str(_beside_modules(environment, folder) / client.program)]
+
+
+def _beside_modules(environment: Path, folder: Path) -> Path:
+    """Node looks for a program's modules in the folders above it."""
+    programs = folder / "programs"
+    if not programs.exists():
+        shutil.copytree(PROGRAMS, programs, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        (folder / "node_modules").symlink_to(environment / "node_modules")
+    return programs
+
+
+def _environment(certificate: Path) -> dict[str, str]:
+    """Without what would lead a client elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "PYTHON"))}
+    return kept | {"NODE_EXTRA_CA_CERTS": str(certificate)}

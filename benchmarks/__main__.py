@@ -48,7 +48,9 @@ async def _run(app: App, args: argparse.Namespace) -> list[Figure]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", default=BENCHMARKS, type=_benchmark, metavar="v2v | bargein | roads", help="all")
+    parser.add_argument(
+        "names", nargs="*", default=BENCHMARKS, type=_benchmark, metavar="v2v | bargein | roads", help="all"
+    )
     parser.add_argument(
         "--turns", type=int, default=4, help="questions a conversation (default 4; 1: a new one for each)"
     )

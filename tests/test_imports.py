@@ -17,7 +17,7 @@ PURE = frozenset({"__future__", "collections", "collections.abc", "dataclasses",
 """What the core may use of the standard library: nothing that acts, waits, or is another one each time."""
 
 HEAVY_OR_GPL = frozenset(
-    {"piper", "espeakng_loader", "onnx", "sounddevice", "torch", "transformers", "aiortc", "av", "faster_whisper"}
+    {"piper", "espeakng_loader", "onnx", "sounddevice", "torch", "transformers", "aiortc", "av", "faster_whisper", "sherpa_onnx"}
 )
 """Not in the base install, or not under its licence: only imported where an engine that was asked for is loaded."""
 

@@ -5,7 +5,8 @@
 
 One logistic regression a label (a text may have several), on BRIGHTER's training texts and on the plain turns beside this file,
 which BRIGHTER lacks: it has no neutral Spanish at all, and its English is stories, not requests. Then one calibration over
-out-of-fold scores: a common scale, and an offset for each label and language. The development texts have no part in it.
+out-of-fold scores: a common scale, and an offset for each label and language. The development texts
+have no part in it, but for the prior, which was chosen after a look at them.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
     python -m benchmarks.emotion [--check]
 
 Texts are BRIGHTER's development texts: no weight was fitted to them, but the prior was chosen after a look at them. Speech is
-RAVDESS, eight actors (CC BY-NC-SA 4.0, for measuring only): nothing was fitted to it, but its results were seen. An actor's calm and neutral clips, but for the one that is judged, stand for
-the turns in which a detector would have got to know the voice; beside it stands what it makes of each clip as the first turn
-of a stranger. RAVDESS's calm counts as neutral; fear and disgust, which are none of the five, are shown and not counted.
+RAVDESS, eight actors (CC BY-NC-SA 4.0, for measuring only): nothing was fitted to it, but its results were seen. An actor's
+calm and neutral clips, but for the one that is judged, stand for the turns in which a detector would have got to know the
+voice; beside it stands what it makes of each clip as the first turn of a stranger. RAVDESS's calm counts as neutral; fear and
+disgust, which are none of the five, are shown and not counted.
 """
 
 from __future__ import annotations

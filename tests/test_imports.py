@@ -17,13 +17,30 @@ PURE = frozenset({"__future__", "collections", "collections.abc", "dataclasses",
 """What the core may use of the standard library: nothing that acts, waits, or is another one each time."""
 
 HEAVY_OR_GPL = frozenset(
-    {"piper", "espeakng_loader", "onnx", "sounddevice", "torch", "transformers", "aiortc", "av", "faster_whisper", "sherpa_onnx"}
+    {
+        "piper",
+        "espeakng_loader",
+        "onnx",
+        "sounddevice",
+        "torch",
+        "transformers",
+        "aiortc",
+        "av",
+        "faster_whisper",
+        "sherpa_onnx",
+    }
 )
 """Not in the base install, or not under its licence: only imported where an engine that was asked for is loaded."""
 
 LOADED_LATE = frozenset(
     f"duologue.{name}"
-    for name in ("transports.rtc_peer", "engines.voxtral_decoding", "engines.voxtral_realtime", "engines.whisper")
+    for name in (
+        "transports.rtc_peer",
+        "engines.voxtral_decoding",
+        "engines.voxtral_realtime",
+        "engines.whisper",
+        "emotion.sense_voice",
+    )
 )
 """Imported themselves only where what they need is installed."""
 

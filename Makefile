@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test setup check bench clean
+.PHONY: run test setup check bench clients clean
 
 run: setup
 	$(BIN)/duologue serve
@@ -16,6 +16,10 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The programs that tests/test_clients.py runs need the clients' own packages, more than a gigabyte: without them they are skipped.
+clients:
+	$(PYTHON) -m tests.clients.environments
 
 bench: setup
 	$(BIN)/python -m benchmarks
@@ -29,4 +33,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis

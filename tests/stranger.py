@@ -66,6 +66,7 @@ class Stranger:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.connections = 0
+        self.all_gone = asyncio.Event()  # after the last connection, where there is one at a time
         self.url = ""
 
     @asynccontextmanager
@@ -88,3 +89,4 @@ class Stranger:
                     await self._play(line, request)
         finally:
             writer.close()
+            self.all_gone.set()

@@ -189,9 +189,7 @@ def test_no_key_is_sent_that_was_not_given(monkeypatch: pytest.MonkeyPatch) -> N
     assert stranger.headers[0]["authorization"] == "Basic abc"
 
 
-def test_a_connection_serves_again_and_closes_with_its_loop() -> None:
-    hung_up: list[bool] = []
-
+def test_a_connection_serves_again_until_it_is_closed() -> None:
     async def main() -> None:
         stranger = Stranger(says(*HELLO))
         async with stranger.serving():
@@ -199,11 +197,11 @@ def test_a_connection_serves_again_and_closes_with_its_loop() -> None:
             for _ in range(3):
                 assert await words(writer, asked()) == "It is fine."
             assert stranger.connections == 1
+            assert not stranger.all_gone.is_set()
             await writer.aclose()
-        hung_up.append(True)
+            await asyncio.wait_for(stranger.all_gone.wait(), 5)
 
     asyncio.run(main())
-    assert hung_up
 
 
 def test_one_engine_serves_one_loop_after_the_other() -> None:

@@ -62,6 +62,8 @@ class Loudspeaker(BaseOutputTransport):
 class Application:
     def __init__(self, ear: Ear) -> None:
         self.ear = ear
+        self.seen: set[str] = set()
+        self.cut = False
         self.service = OpenAIRealtimeLLMService(
             api_key="local",
             base_url=websocket_url(),
@@ -102,8 +104,10 @@ class Application:
 
     async def _item(self, _: object, item_id: str, item: Any) -> None:
         note("item", item_id, item and item.status)
-        if item is not None and item.role == "assistant" and item.status == "incomplete":
-            asyncio.create_task(self._look_at(item_id))
+        if item is not None and item.status == "incomplete" and item_id not in self.seen:
+            self.seen.add(item_id)  # which is told of twice
+            self.cut = True
+            self.looking = asyncio.create_task(self._look_at(item_id))
 
     async def _look_at(self, item_id: str) -> None:
         """What the server kept of the interrupted reply."""
@@ -118,8 +122,10 @@ class Application:
         self.ear.take_heard(message.content)
 
     async def _ended(self, _: object, message: Any) -> None:
+        """`message.interrupted` is false where the server's end of the reply came before pipecat's own."""
         self.ear.take_text(message.content)
-        self.ear.take_end("cancelled" if message.interrupted else "completed")
+        self.ear.take_end("cancelled" if message.interrupted or self.cut else "completed")
+        self.cut = False
 
     async def _error(self, _: object, frame: Any) -> None:
         self.ear.take_error(frame.error)

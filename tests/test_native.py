@@ -59,14 +59,14 @@ FACTS: list[tuple[p.Fact, list[str | bytes]]] = [
     (
         p.Ready("s1", {"language": "auto", "input_rate": 16000}, {"vad": "silero"}),
         [
-            '{"type":"ready","session":"s1","settings":{"language":"auto","input_rate":16000},"engines":{"vad":"silero"},'
+            '{"type":"ready","session":"s1","settings":{"language":"auto","input_rate":16000},"profile":"","engines":{"vad":"silero"},'
             '"voices":[],"resume":"","resumed":false,"turns":[]}'
         ],
     ),
     (
         p.Ready("s1", {}, {}, (p.Voice("joe", ("en",), "piper", "none"),), "token", (p.Said("user", "Hi.", 1),)),
         [
-            '{"type":"ready","session":"s1","settings":{},"engines":{},'
+            '{"type":"ready","session":"s1","settings":{},"profile":"","engines":{},'
             '"voices":[{"name":"joe","languages":["en"],"speaker":"piper","emotion":"none"}],'
             '"resume":"token","resumed":true,"turns":[{"role":"user","content":"Hi.","turn":1}]}'
         ],

@@ -177,7 +177,7 @@ class Occupied:
         self.session.attach(self._told, turn, played_ms)
 
     def _told(self, fact: Fact) -> None:
-        self._tell(replace(fact, voices=self._voices) if isinstance(fact, Ready) else fact)
+        self._tell(replace(fact, voices=self._voices, profile=self._app.profile) if isinstance(fact, Ready) else fact)
 
 
 def voices(lineup: Lineup) -> tuple[Voice, ...]:

@@ -314,7 +314,7 @@ def load(loading: Loading) -> LlamaWriter:
     """The writer, warm. Raises `ConfigError`: bad_setting, unknown_setting, model_missing; `EngineError`: engine_load_failed."""
     settings = settings_table.read(Settings(), loading.settings, "llama", from_zero=frozenset({"seed"}))
     if settings.context <= settings.max_tokens:
-        raise ConfigError("bad_setting", "engines.settings.llama: context holds more than max_tokens")
+        raise ConfigError("bad_setting", "engines.settings.llama: context must have room for more than max_tokens")
     folder = loading.model(settings.model)
     models = sorted(folder.glob("*.gguf"))
     if not models:

@@ -41,6 +41,8 @@ class Ready:
     """With it the client can come back to this session after it lost its connection; empty: it cannot."""
     said: tuple[Said, ...] | None = None
     """The conversation so far, for a client that came back; None at a session's beginning."""
+    profile: str = ""
+    """The name of the set of engines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ SERVER: Mapping[type[p.Fact], Outgoing] = {
         (
             Part("session", "string", "the session's id, as in traces and logs"),
             Part("settings", "object", "all settings in force"),
+            Part("profile", "string", "the set of engines that runs"),
             Part("engines", "object", "which engine does what: task to name"),
             Part(
                 "voices",

@@ -36,7 +36,8 @@ def filled(value: float, frames: int = 20) -> list[Frame]:
 
 
 def engines() -> Iterator[object]:
-    for name in registry.names("recognizer"):
+    """`by_ear` leaves the words to another, and so keeps no promise about them: see test_speech_model.py."""
+    for name in sorted(set(registry.names("recognizer")) - {"by_ear"}):
         yield pytest.param(name, marks=[] if name == "scripted" else [pytest.mark.models])
 
 

@@ -141,5 +141,7 @@ def test_the_packaged_engines_prove_it(capsys: pytest.CaptureFixture[str]) -> No
     states = {each["name"]: each["state"] for each in told["capabilities"]}
     del states["playback has no gap"]  # a busy machine has gaps; the benchmarks judge speed
     assert states == dict.fromkeys(NAMES[:4] + NAMES[5:], "works") | {"WebRTC": "not yet", "emotion": "not yet"}
-    engines = [each for each in told["engines"] if each["name"] != "openai_chat"]  # which must be told its server's model
+    engines = [
+        each for each in told["engines"] if each["name"] != "openai_chat"
+    ]  # which must be told its server's model
     assert all(not each["error"] for each in engines)

@@ -57,9 +57,9 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     settings: dict[bool, dict[str, str]] = {False: {}, True: certify(folder)}
     with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
         urls = {tls: stack.enter_context(serving(folder, settings[tls])) for tls in {False} | {one.tls for one in here}}
-        question = _question(folder, urls[False])
-        certificate = folder / "cert.pem"
-        yield {client: pool.submit(matrix.run, client, urls[client.tls], question, certificate) for client in here}
+        matrix.prepare(folder)
+        _ask(folder / "question.wav", urls[False])
+        yield {client: pool.submit(matrix.run, client, urls[client.tls], folder) for client in here}
         pool.shutdown(cancel_futures=True)
 
 
@@ -69,8 +69,8 @@ def _asked_for(session: pytest.Session) -> set[Client]:
     return {client for case in cases if isinstance(client := case.params.get("client"), Client)}
 
 
-def _question(folder: Path, url: str) -> Path:
-    """Spoken by a person, or where there are no recordings by our own voice."""
+def _ask(path: Path, url: str) -> None:
+    """In a person's voice, or where there are no recordings in ours."""
     if RECORDING.exists():
         samples, rate = soundfile.read(RECORDING, dtype="float32")
         pcm = (soxr.resample(samples, rate, RATE) * 32_767).astype("<i2").tobytes()
@@ -78,17 +78,16 @@ def _question(folder: Path, url: str) -> Path:
         with OpenAI(base_url=url, api_key="local") as client:
             said = client.audio.speech.create(model="tts-1", voice="alloy", input=SAID, response_format="pcm")
             pcm = said.content
-    with wave.open(str(folder / "question.wav"), "wb") as file:
+    with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes(pcm)
-    return folder / "question.wav"
 
 
 @pytest.fixture(params=CLIENTS, ids=lambda client: client.name)
 def client(request: pytest.FixtureRequest) -> Client:
     client: Client = request.param
     if reason := matrix.missing(client):
-        if os.environ.get("DUOLOGUE_CLIENTS") == "required":
+        if os.environ.get("REALTIME_CLIENTS") == "required":
             pytest.fail(reason)
         pytest.skip(reason)
     try:

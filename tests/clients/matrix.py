@@ -63,11 +63,20 @@ class Outcome:
     notes: str
 
 
-def run(client: Client, base_url: str, question: Path, certificate: Path) -> Outcome:
-    """`question` is a WAV at 24 kHz. Blocks for as long as the conversation takes, half a minute or so."""
-    command = [*_program(client, question.parent), base_url, str(question)]
+def prepare(folder: Path) -> None:
+    """Node looks for a program's modules in the folders above it."""
+    shutil.copytree(PROGRAMS, folder / "programs", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    (folder / "node_modules").symlink_to(environments.FOLDER / environments.NODE / "node_modules")
+
+
+def run(client: Client, base_url: str, folder: Path) -> Outcome:
+    """Blocks for as long as the conversation takes, half a minute or so.
+
+    In `folder` lie question.wav, at 24 kHz, and cert.pem, and it is prepared.
+    """
+    command = [*_program(client, folder), base_url, str(folder / "question.wav")]
     try:
-        done = subprocess.run(command, env=_environment(certificate), capture_output=True, timeout=LIMIT_S)
+        done = subprocess.run(command, env=_environment(folder), capture_output=True, timeout=LIMIT_S)
     except subprocess.TimeoutExpired as error:
         return Outcome(None, (error.stderr or b"").decode(errors="replace"))
     notes = done.stderr.decode(errors="replace")
@@ -78,21 +87,12 @@ def run(client: Client, base_url: str, question: Path, certificate: Path) -> Out
 def _program(client: Client, folder: Path) -> list[str]:
     environment = environments.find(client.environment)
     assert environment is not None
-    if client.environment != environments.NODE:
-        return [environments.interpreter(environment), str(PROGRAMS / client.program)]
-    return ["node", *client.flags, str(_beside_modules(environment, folder) / client.program)]
+    if client.environment == environments.NODE:
+        return ["node", *client.flags, str(folder / "programs" / client.program)]
+    return [environments.interpreter(environment), str(PROGRAMS / client.program)]
 
 
-def _beside_modules(environment: Path, folder: Path) -> Path:
-    """Node looks for a program's modules in the folders above it."""
-    programs = folder / "programs"
-    if not programs.exists():
-        shutil.copytree(PROGRAMS, programs, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-        (folder / "node_modules").symlink_to(environment / "node_modules")
-    return programs
-
-
-def _environment(certificate: Path) -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     """Without what would lead a client elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "PYTHON"))}
-    return kept | {"NODE_EXTRA_CA_CERTS": str(certificate)}
+    return kept | {"NODE_EXTRA_CA_CERTS": str(folder / "cert.pem")}

@@ -25,6 +25,10 @@ class Caller extends Application {
     loudspeaker.ended(response);
   }
 
+  "input_audio_buffer.speech_stopped"(event) {
+    loudspeaker.take(event);
+  }
+
   "output_audio_buffer.started"(event) {
     loudspeaker.take(event);
   }

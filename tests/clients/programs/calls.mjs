@@ -43,6 +43,7 @@ export class Loudspeaker {
     new wrtc.nonstandard.RTCAudioSink(track).ondata = (frame) => this.#hear(frame);
   }
 
+  // What sounds while the user speaks is left of the reply that was cut.
   #hear({ samples, sampleRate, channelCount }) {
     const mono = samples.filter((_, index) => index % channelCount === 0);
     if (this.#playing) this.#ear.takeSound(mono, sampleRate);
@@ -53,10 +54,11 @@ export class Loudspeaker {
   take(event) {
     if (event.type === "output_audio_buffer.started") {
       this.#playing = true;
-      this.#silentSince = Infinity;
-    } else if (event.type === "output_audio_buffer.stopped" || event.type === "output_audio_buffer.cleared") {
+    } else if (event.type === "input_audio_buffer.speech_stopped") {
+      this.#silentSince = Infinity; // the next reply's sound may overtake what is said of it
+    } else if (["output_audio_buffer.stopped", "output_audio_buffer.cleared"].includes(event.type)) {
       this.#playing = false;
-      this.#silentSince = performance.now();
+      if (event.type === "output_audio_buffer.cleared") this.#silentSince = performance.now();
       this.#end();
     }
   }

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 
 export const RATE = 24_000;
 const BLOCK_S = 0.02;
-const LIMIT_S = 75;
+const LIMIT_S = 100;
 
 export const INSTRUCTIONS = "You answer questions by voice. Keep it short.";
 const QUESTION = "What is the capital of France?";

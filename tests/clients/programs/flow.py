@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 RATE = 24_000
 BLOCK_S = 0.02
-LIMIT_S = 75.0
+LIMIT_S = 100.0
 
 INSTRUCTIONS = "You answer questions by voice. Keep it short."
 QUESTION = "What is the capital of France?"

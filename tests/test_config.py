@@ -443,6 +443,11 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "engines.recognizer": ("other", loaded),
     "engines.writer": ("other", loaded),
     "engines.speakers": (("other",), loaded),
+    "engines.fetch": (False, "test_lineup.py::test_an_engine_may_fetch_only_where_the_configuration_allows_it"),
+    "engines.speakable": (False, "test_lineup.py::test_text_is_made_speakable_unless_it_is_switched_off"),
+    "languages.follow_speech": (False, "test_languages.py::test_following_what_is_heard_can_be_switched_off"),
+    "languages.follow_text": (False, "test_languages.py::test_following_what_is_typed_can_be_switched_off"),
+    "languages.tell_model": (False, "test_languages.py::test_telling_the_model_can_be_switched_off"),
     "engines.settings": ({"silero": {"a": 1}}, loaded),
 }
 """Another value than the default, and what must come out differently with it (or the test of it that stands elsewhere)."""

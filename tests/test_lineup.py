@@ -124,6 +124,32 @@ def test_whoever_has_the_named_voice_goes_first() -> None:
     assert refused.value.code == "unknown_voice"
 
 
+def test_an_engine_may_fetch_only_where_the_configuration_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def make(task: Task, name: str, loading: Loading) -> Any:
+        given[task] = loading.fetch
+        return MADE[task]()
+
+    monkeypatch.setattr(registry, "load", make)
+    for allowed in (True, False):
+        lineup.load(replace(ENGINES, fetch=allowed), Path, lambda name: None).close()
+        assert all((fetch is not None) == allowed for fetch in given.values())
+
+
+def test_text_is_made_speakable_unless_it_is_switched_off(broken: dict[str, Exception]) -> None:
+    made = [load(replace(ENGINES, speakable=on)).speakers[0] for on in (True, False)]
+    assert [isinstance(voice, ScriptedSpeaker) for voice in made] == [False, True]
+    assert {voice.about.name for voice in made} == {"first"}
+
+
+def test_each_language_has_its_own_chain() -> None:
+    names = ("espeak", "piper", "chatterbox", "mine")
+    made = dialogue.lineup(speakers=tuple(speaker(name, {"en", "hi"}) for name in names))
+    assert [voice.about.name for voice in made.voices("en")] == ["chatterbox", "piper", "espeak", "mine"]
+    assert [voice.about.name for voice in made.voices("hi")] == ["chatterbox", "piper", "espeak", "mine"]
+
+
 def test_closing_closes_the_engines_that_can_be_closed() -> None:
     closed: list[str] = []
 

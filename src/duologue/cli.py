@@ -53,6 +53,11 @@ def _add(commands: Commands, name: str, run: Callable[..., int], what: str, more
     return command
 
 
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    names = ", ".join(config.PROFILES)
+    command.add_argument("--profile", metavar="P", help=f"which set of engines and models: {names} (default: packaged)")
+
+
 def _add_serve(commands: Commands) -> None:
     serve = _add(commands, "serve", _serve, "serve the page and the protocols")
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
@@ -61,11 +66,13 @@ def _add_serve(commands: Commands) -> None:
     serve.add_argument("--open", action="store_true", default=None, help="let anybody in, from other machines too")
     serve.add_argument("--tls-certificate", metavar="FILE", help="speak https and wss: PEM, the chain after it")
     serve.add_argument("--tls-key", metavar="FILE", help="the certificate's key, PEM")
+    _add_profile(serve)
 
 
 def _serve(args: argparse.Namespace, settings: config.Config) -> int:
     from duologue.serving import run
 
+    settings = config.with_profile(settings, args.profile or settings.profile)
     names = ("host", "port", "keys_file", "open", "tls_certificate", "tls_key")
     asyncio.run(run(config.override(settings, "server", **{name: getattr(args, name) for name in names})))
     return 0
@@ -78,7 +85,7 @@ def _add_talk(commands: Commands) -> None:
     talk.add_argument("--mic", action="store_true", help="use this machine's microphone instead; Ctrl-C ends")
     talk.add_argument("--out", type=Path, metavar="WAV", help="write the replies' sound, as far as it was played")
     talk.add_argument("--json", action="store_true", help="one JSON object a turn, one a line")
-    talk.add_argument("--profile", metavar="P", help="which set of engines and models (default: packaged)")
+    _add_profile(talk)
     talk.set_defaults(usage_error=talk.error)
 
 
@@ -97,12 +104,13 @@ def _add_doctor(commands: Commands) -> None:
     more = "Exit status 0 if everything works that should, else 1."
     doctor = _add(commands, "doctor", _doctor, "say what is installed, and prove what works by running it", more)
     doctor.add_argument("--json", action="store_true", help="one JSON object")
+    _add_profile(doctor)
 
 
 def _doctor(args: argparse.Namespace, settings: config.Config) -> int:
     from duologue.doctor import run
 
-    return run(settings, args.json)
+    return run(config.with_profile(settings, args.profile or settings.profile), args.json)
 
 
 def _add_replay(commands: Commands) -> None:

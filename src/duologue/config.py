@@ -89,14 +89,25 @@ class Rtc:
 
 
 @dataclass(frozen=True, slots=True)
+class Languages:
+    """What is done about the user's language where a conversation's is "auto". Each can be switched off by itself."""
+
+    follow_speech: bool = True  # the reply's language follows what is heard
+    follow_text: bool = True  # and what is typed
+    tell_model: bool = True  # the model is told in which language to answer, if it is not English
+
+
+@dataclass(frozen=True, slots=True)
 class Engines:
     """Which engine does each task, by registered name; `speakers` is tried in order for the reply's language."""
 
     vad: str = "silero"
     turn_detector: str = "smart_turn"
-    recognizer: str = "moonshine"
+    recognizer: str = "polyglot"
     writer: str = "llama"
     speakers: tuple[str, ...] = ("piper", "espeak")
+    fetch: bool = True  # a language's recogniser may be downloaded when the language is first wanted
+    speakable: bool = True  # numbers, dates, amounts, links as words of the language, before any voice has them
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -113,11 +124,20 @@ class Config:
     server: Server = Server()
     realtime: Realtime = Realtime()
     webrtc: Rtc = Rtc()
+    languages: Languages = Languages()
     engines: Engines = Engines()
 
 
-PROFILES = ("packaged",)
-"""The profiles that this version runs. `packaged` is the default of every setting in this tree."""
+PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "packaged": {},
+        "voxtral": {"recognizer": "by_ear", "writer": "voxtral"},
+        "voxtral-live": {"recognizer": "voxtral_realtime"},
+        "voxtral-gguf": {"recognizer": "by_ear", "writer": "voxtral_gguf"},
+        "remote": {"recognizer": "by_ear", "writer": "voxtral_http"},
+    }
+)
+"""What each profile has in place of the defaults of `engines`; `packaged` is those defaults."""
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
@@ -127,14 +147,21 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     if path is not None:
         config = _merge(config, _read(path), str(path))
     config = _merge(config, _from_environment(environment), "the environment")
-    return with_profile(config, config.profile)
+    return with_profile(replace(config, profile="packaged"), config.profile)
 
 
 def with_profile(config: Config, name: str) -> Config:
-    """Raises `ConfigError` (unknown_profile)."""
+    """Another profile: an engine that was chosen by name stays. Raises `ConfigError` (unknown_profile)."""
     if name not in PROFILES:
         raise ConfigError("unknown_profile", f"there is no profile {name!r}; there are: {', '.join(PROFILES)}")
-    return replace(config, profile=name)
+    before, after = (replace(Engines(), **PROFILES[each]) for each in (config.profile, name))
+    unchosen = [
+        each
+        for each in Engines.__slots__
+        if each != "settings" and getattr(config.engines, each) == getattr(before, each)
+    ]
+    engines = replace(config.engines, **{each: getattr(after, each) for each in unchosen})
+    return replace(config, profile=name, engines=engines)
 
 
 def _read(path: Path) -> dict[str, Any]:

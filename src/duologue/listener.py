@@ -10,17 +10,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from duologue.audio import Audio, Frame
+from duologue.audio import FRAME_S, Audio, Frame
 from duologue.config import Config
 from duologue.conversation import ConversationManager
 from duologue.core.events import Event, Overheard, Scored, Transcribed, Turn
 from duologue.core.turns import Phase, Turns
 from duologue.core.words import is_echo
 from duologue.ear import Ear
-from duologue.engines import Prompt, Transcript, TurnDetector
+from duologue.engines import UNHEARD, Prompt, Transcript, TurnDetector
 from duologue.engines.lineup import Lineup
 from duologue.errors import EngineError
-from duologue.protocols import Fact, Heard
+from duologue.languages import AUTO, ENOUGH_S, Guess
+from duologue.protocols import Fact, Failure, Heard
 from duologue.wishes import Wishes
 from duologue.work import Work
 
@@ -53,6 +54,8 @@ class Listener:
         self._happened = happened
         self._tell = tell
         self._speaking = speaking
+        self._recognizer = lineup.hearing()
+        self._noticed = ""
         self._ear: Ear | None = None
         self._answered: Ear | None = None  # of the turn that is being replied to, in case it is reopened
 
@@ -63,9 +66,14 @@ class Listener:
 
     def listen(self, turn: Turn, frames: list[Frame]) -> None:
         self._ear = ear = Ear(turn, frames, self._config.patience.longest_turn_s, self._config.limits.engine_s)
-        self._work.start("ear", ear, ear.run, self._lineup.recognizer, self._recognized)
+        self._expect()
+        self._work.start("ear", ear, ear.run, self._recognizer, self._recognized)
         if self._turns.replying is None:
             self._prefill(ear)
+
+    def typed(self, text: str) -> None:
+        """Typed words say what the user's language is, too. Call it before they are a turn."""
+        self._wishes.typed(self._lineup.texts.detect(text))
 
     def go_on(self, turn: Turn) -> None:
         self._work.cancel("score")
@@ -105,11 +113,28 @@ class Listener:
         if (heard_back := self._speaking()) and is_echo(text, heard_back, final):
             text = ""
         if final:
-            self._wishes.heard_language = transcript.language
+            self._learn(turn, transcript)
             self._happened(Transcribed(turn, text, transcript.confidence))
         elif text and turn == self._turns.hearing:
             self._happened(Overheard(turn, text, transcript.confidence))
             self._tell_partial(turn, text)
+
+    def _expect(self) -> None:
+        expect = getattr(self._recognizer, "expect", None)
+        if expect is not None:
+            wishes = self._wishes
+            expect(wishes.language, fixed=wishes.settings.language != AUTO, settled=wishes.following.settled)
+
+    def _learn(self, turn: Turn, transcript: Transcript) -> None:
+        """The user's language, unless only the model that answers will know the words."""
+        if transcript.notice not in ("", self._noticed):
+            self._noticed = transcript.notice
+            self._tell(Failure("degraded", transcript.notice, turn.number))
+        if self._ear is not None and transcript.text.strip() and transcript.text != UNHEARD:
+            certain = transcript.language_confidence
+            enough = len(self._ear.frames) * FRAME_S >= ENOUGH_S or certain == 1.0  # who has no doubts is not doubted
+            self._wishes.heard(Guess(transcript.language, certain, enough))
+            self._expect()
 
     def _tell_partial(self, turn: Turn, text: str) -> None:
         if self._turns.phase is Phase.HEARING and turn == self._turns.hearing and self._ear is not None:
@@ -124,7 +149,7 @@ class Listener:
             log.warning("the turn detector failed; silence alone ends turn %s: %r", turn.number, error)
 
     def _prefill(self, ear: Ear, pending: str = "") -> None:
-        messages = self._conversation.messages(self._wishes.settings.instructions, pending)
+        messages = self._conversation.messages(self._wishes.instructions(), pending)
         writing = self._wishes.writing
         self._work.start("prefill", ear, self._fill, Prompt(self._name, messages, writing.tools, writing.tool_choice))
 

@@ -262,7 +262,7 @@ class Replies:
 
     def _messages(self, reply: Reply) -> list[Message]:
         request = reply.request or ReplyRequest()
-        instructions = self._wishes.settings.instructions if request.instructions is None else request.instructions
+        instructions = self._wishes.instructions(request.instructions)
         if request.items is None:
             return self._conversation.messages(instructions, reply.text if reply.audio is None else "")
         system = [Message("system", instructions)] if instructions.strip() else []

@@ -17,7 +17,8 @@ async def run(config: Config) -> None:
     app = App(config)
 
     async def warm() -> None:
-        app.lineup = await asyncio.to_thread(lineup.load, config.engines, open_store(config.models).folder)
+        store = open_store(config.models)
+        app.lineup = await asyncio.to_thread(lineup.load, config.engines, store.folder, store.pull)
         for warning in app.lineup.warnings:
             print(f"warning: {warning}", file=sys.stderr)
 

@@ -84,7 +84,7 @@ class Session:
         self._config = config
         self._lineup = lineup
         self._tell_client = tell
-        self._wishes = Wishes(settings, turn_taking, pacing or config.pacing, output_rate)
+        self._wishes = Wishes(settings, turn_taking, pacing or config.pacing, output_rate, languages=config.languages)
         self._trace = Trace(clock.now(), *sinks, LatencyMeter(self._tell_latency))
         self._turns = Turns(turn_taking.patience, turn_taking.manners)
         self._dispatcher = Dispatcher(
@@ -194,6 +194,7 @@ class Session:
         if len(text) > longest:
             raise ClientError("text_too_long", f"{len(text)} characters were typed; at most {longest} are taken")
         self._used_at = clock.now()
+        self._listener.typed(text)
         self._dispatcher.happened(e.Typed(text.strip()))
 
     def _interrupt(self, command: p.Interrupt) -> None:

@@ -58,7 +58,8 @@ def run_microphone(config: Config) -> int:
 @contextmanager
 def warm(config: Config) -> Iterator[App]:
     """An App with its engines loaded; warnings go to stderr. Raises the loading engine's `DuologueError`."""
-    loaded = lineup.load(config.engines, open_store(config.models).folder)
+    store = open_store(config.models)
+    loaded = lineup.load(config.engines, store.folder, store.pull)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from duologue.config import Conversation
+from duologue import languages
+from duologue.config import Conversation, Languages
 from duologue.core.playout import Pacing
 from duologue.engines import Style
+from duologue.languages import AUTO, Following, Guess
 from duologue.protocols import TurnTaking, Writing
 
 
@@ -18,12 +20,37 @@ class Wishes:
     output_rate: int
     """Hz, of the sound that the client gets."""
     writing: Writing = field(default_factory=Writing)
-    heard_language: str = "en"
-    """The user's, as last recognised."""
+    languages: Languages = field(default_factory=Languages)
+    following: Following = field(default_factory=Following)
+
+    @property
+    def heard_language(self) -> str:
+        """The user's, as far as is known."""
+        return self.following.language
+
+    @property
+    def language(self) -> str:
+        """Of the replies: the one that the client chose, else the user's."""
+        return self.heard_language if self.settings.language == AUTO else self.settings.language
+
+    def heard(self, guess: Guess) -> None:
+        """What a spoken turn was in."""
+        if self.languages.follow_speech:
+            self.following.hear(guess)
+
+    def typed(self, guess: Guess | None) -> None:
+        """What a typed turn was in."""
+        if self.languages.follow_text:
+            self.following.hear(guess)
+
+    def instructions(self, given: str | None = None) -> str:
+        """The session's, or those `given` for one reply, with the language to answer in if that is not English."""
+        wanted = self.settings.instructions if given is None else given
+        said = languages.instruction(self.language) if self.languages.tell_model else ""
+        return f"{wanted.rstrip()} {said}".strip() if said else wanted
 
     def style_of(self, voice: str | None = None) -> Style:
         """How to speak; `voice` in place of the session's, for one reply."""
         chosen = self.settings
-        language = self.heard_language if chosen.language == "auto" else chosen.language
         voice = chosen.voice if voice is None else voice
-        return Style(language, voice, chosen.emotion, chosen.intensity, chosen.speed)
+        return Style(self.language, voice, chosen.emotion, chosen.intensity, chosen.speed)

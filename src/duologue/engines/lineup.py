@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
 
+from duologue import languages
 from duologue.config import Engines
 from duologue.engines import (
     Engine,
     Loading,
+    Polyglot,
     Recognizer,
     Speaker,
     SpeechModel,
@@ -25,7 +27,9 @@ from duologue.engines import (
     Writer,
     registry,
 )
+from duologue.engines.speakable import speakable
 from duologue.errors import ClientError, DuologueError
+from duologue.languages import TextDetector
 from duologue.places.thread import Lane
 
 E = TypeVar("E", bound=Engine)
@@ -43,6 +47,12 @@ class Lineup:
     warnings: tuple[str, ...] = ()
     """What could not be loaded and what happens instead; told at start, by `doctor` and in `ready`."""
     lanes: tuple[Lane, ...] = field(default=(), repr=False)
+    texts: TextDetector = field(default_factory=TextDetector, repr=False)
+    """What typed words are written in."""
+
+    def hearing(self) -> Recognizer:
+        """The recogniser as one session has it (a `Hearing` where it is a `Polyglot`)."""
+        return cast(Polyglot, self.recognizer).open() if hasattr(self.recognizer, "open") else self.recognizer
 
     @property
     def speech_model(self) -> SpeechModel | None:
@@ -59,13 +69,13 @@ class Lineup:
         }
 
     def voices(self, language: str, voice: str = "") -> tuple[Speaker, ...]:
-        """The chain for a language, best first, but before all the speaker who has the named voice, if it can.
-
-        A speaker that declares no languages speaks any.
+        """The chain for a language, best first (`languages.LANGUAGES`), but before all the speaker who has the named voice, if
+        it can. A speaker that declares no languages speaks any.
         """
-        able = (
+        able = [
             speaker for speaker in self.speakers if not speaker.about.languages or language in speaker.about.languages
-        )
+        ]
+        able = languages.best_first(language, able, lambda speaker: speaker.about.name)
         return tuple(sorted(able, key=lambda speaker: voice not in speaker.about.voices))
 
     def check_voice(self, voice: str) -> None:
@@ -86,18 +96,21 @@ class Lineup:
             lane.close()
 
 
-def load(engines: Engines, model: Callable[[str], Path]) -> Lineup:
-    """Blocking. All engines, warm. Raises the `ConfigError` or `EngineError` of the first that the server cannot do without.
+def load(engines: Engines, model: Callable[[str], Path], fetch: Callable[[str], object] | None = None) -> Lineup:
+    """Blocking. All engines, warm; `fetch` brings a packaged model later, if the configuration allows it.
+
+    Raises the `ConfigError` or `EngineError` of the first that the server cannot do without.
 
     The turn detector and all voices but the last can be done without: a warning says so.
     """
-    return _Loader(engines, model).lineup()
+    return _Loader(engines, model, fetch if engines.fetch else None).lineup()
 
 
 class _Loader:
-    def __init__(self, engines: Engines, model: Callable[[str], Path]) -> None:
+    def __init__(self, engines: Engines, model: Callable[[str], Path], fetch: Callable[[str], object] | None) -> None:
         self._engines = engines
         self._model = model
+        self._fetch = fetch
         self._lanes: list[Lane] = []
         self._warnings: list[str] = []
 
@@ -120,13 +133,15 @@ class _Loader:
         lane = Lane(name)
         self._lanes.append(lane)
         try:
-            return registry.load(task, name, Loading(self._model, lane, self._engines.settings.get(name, {})))
+            settings = self._engines.settings.get(name, {})
+            return registry.load(task, name, Loading(self._model, lane, settings, self._fetch))
         except DuologueError as error:
             return error
 
     def _assemble(self, found: dict[tuple[Task, str], Engine | DuologueError | None]) -> Lineup:
+        texts = TextDetector()
         try:
-            return Lineup(
+            lineup = Lineup(
                 vad=cast(VadModel, self._need(found["vad", self._engines.vad])),
                 turn_detector=cast(
                     TurnDetector | None, self._spare(found["turn_detector", self._engines.turn_detector])
@@ -136,17 +151,22 @@ class _Loader:
                 speakers=self._voices([found["speaker", name] for name in self._engines.speakers]),
                 warnings=tuple(self._warnings),
                 lanes=tuple(self._lanes),
+                texts=texts,
             )
         except DuologueError:
             for lane in self._lanes:
                 lane.close()
             raise
+        texts.load_soon()
+        return lineup
 
     def _voices(self, results: list[Engine | DuologueError | None]) -> tuple[Speaker, ...]:
         voices = [voice for result in results if (voice := self._spare(result)) is not None]
         if not voices:
             self._need(results[-1])
-        return tuple(cast(list[Speaker], voices))
+        return tuple(
+            speakable(cast(Speaker, voice)) if self._engines.speakable else cast(Speaker, voice) for voice in voices
+        )
 
     def _need(self, result: Engine | DuologueError | None) -> Engine:
         if isinstance(result, DuologueError):

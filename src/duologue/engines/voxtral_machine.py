@@ -1,0 +1,191 @@
+"""Whether Voxtral can run on this machine, what is missing where it cannot, and its weights: from a folder, or from the hub.
+
+Knows what the models need from their authors' cards and from counting their parameters; none of it was measured here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from duologue.errors import ConfigError
+
+GB: Final = 1e9
+
+EXTRA: Final = "pip install 'duologue[voxtral]'"
+
+PACKAGES: Final = {"torch": (2, 6), "transformers": (5, 3), "mistral-common": (1, 8), "accelerate": (1, 0)}
+"""The oldest that will do; transformers 5.1 and 5.2 fail at every chat prompt."""
+
+PATTERNS: Final = ["*.json", "model*.safetensors"]
+"""Of a repository; Mistral's hold the same weights a second time, as `consolidated.safetensors`."""
+
+SMALL: Final = 1 * GB
+"""Weights up to here run on a CPU unasked: nothing that was trained is so small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """`memory_gb` of a GPU, with room for some conversations."""
+
+    licence: str
+    download_gb: float
+    memory_gb: float
+
+
+KNOWN: Final = {
+    "mistralai/Voxtral-Mini-3B-2507": Weights("Apache-2.0", 9.4, 11.0),
+    "mistralai/Voxtral-Small-24B-2507": Weights("Apache-2.0", 48.5, 55.0),
+    "mistralai/Voxtral-Mini-4B-Realtime-2602": Weights("Apache-2.0", 8.9, 14.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    folder: Path
+    device: str
+
+
+def prepare(model: str, revision: str, device: str, *, fetch: bool = True) -> Place:
+    """The weights, here, and where they will run. Blocking: fetches what is missing, once it is clear that it can be used.
+
+    Raises `ConfigError`: cannot_run_here, model_missing, no_network, unknown_model.
+    """
+    folder = Path(model).expanduser()
+    local = folder.is_dir()
+    if not local and model not in KNOWN:
+        raise ConfigError("unknown_model", f"{model} is neither a folder nor one of: {', '.join(KNOWN)}")
+    if local and not (folder / "config.json").is_file():
+        raise ConfigError("model_missing", f"there is no config.json in {folder}")
+    weights = _weights_in(folder) if local else KNOWN[model]
+    faults = list(lacking(weights, device))
+    if not faults and not local:
+        folder = _cached(model, revision) or folder
+        faults = [] if folder.is_dir() else list(_no_room(weights))
+    if faults:
+        raise ConfigError("cannot_run_here", f"{model} cannot run here: {'; '.join(faults)}. {instead()}")
+    if not folder.is_dir():
+        if not fetch:
+            text = f"{model} is not here; `duologue serve` fetches it: {weights.download_gb:g} GB, {weights.licence}"
+            raise ConfigError("model_missing", text)
+        folder = _fetch(model, revision, weights)
+    return Place(folder, chosen(device))
+
+
+def lacking(weights: Weights, device: str) -> Iterator[str]:
+    """What this machine lacks, one phrase each. Without torch nothing is known of its GPU."""
+    missing = list(_missing_packages())
+    if missing:
+        yield f"{', '.join(missing)} ({EXTRA})"
+        return
+    if chosen(device) == "cpu":
+        yield from _lacking_on_cpu(weights, device)
+    else:
+        yield from _lacking_on_gpu(weights, chosen(device))
+
+
+def chosen(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def instead() -> str:
+    """What would run on this machine, as far as can be seen without trying."""
+    cures = ["`--profile packaged` runs on any machine", "`--profile remote` asks a server elsewhere"]
+    if _memory_gb() >= 8.0:
+        cures.insert(0, "`--profile voxtral-gguf` runs the 3B model on this CPU, slowly")
+    return f"Instead: {'; '.join(cures)}"
+
+
+def open_model(kind: str, place: Place) -> tuple[Any, Any]:
+    """Model and processor. `kind` is a class of transformers. No file of the folder is run, pickled ones are refused."""
+    import torch
+    import transformers
+
+    dtype = torch.float32 if place.device == "cpu" else torch.bfloat16
+    where = {} if place.device == "cpu" else {"device_map": "auto" if place.device == "cuda" else place.device}
+    made = getattr(transformers, kind)
+    model = made.from_pretrained(place.folder, dtype=dtype, use_safetensors=True, local_files_only=True, **where)
+    return model.eval(), transformers.AutoProcessor.from_pretrained(place.folder, local_files_only=True)
+
+
+def _missing_packages() -> Iterator[str]:
+    for name, oldest in PACKAGES.items():
+        wanted = ".".join(map(str, oldest))
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            yield f"{name} is not installed"
+        else:
+            if tuple(int(part) for part in found.split(".")[:2]) < oldest:
+                yield f"{name} {found} is older than {wanted}"
+
+
+def _lacking_on_cpu(weights: Weights, device: str) -> Iterator[str]:
+    if device == "auto" and weights.download_gb * GB > SMALL:
+        yield f"no CUDA GPU was found; {weights.memory_gb:g} GB of its memory are needed"
+    elif _memory_gb() < 2 * weights.download_gb:  # float32: CPUs count in bfloat16 slowly, or not at all
+        yield f"{2 * weights.download_gb:.1f} GB of memory are needed, and {_memory_gb():.1f} GB are free"
+
+
+def _lacking_on_gpu(weights: Weights, device: str) -> Iterator[str]:
+    import torch
+
+    if not torch.cuda.is_available():
+        yield "no CUDA GPU was found"
+        return
+    places = range(torch.cuda.device_count()) if device == "cuda" else [torch.device(device)]
+    free = sum(torch.cuda.mem_get_info(place)[0] for place in places) / GB
+    if free < weights.memory_gb:
+        yield f"{weights.memory_gb:g} GB of GPU memory are needed, and {free:.1f} GB are free"
+
+
+def _no_room(weights: Weights) -> Iterator[str]:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    place = Path(HF_HUB_CACHE)
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / GB
+    if free < weights.download_gb:
+        yield f"{weights.download_gb:g} GB of disk are needed in {HF_HUB_CACHE}, and {free:.1f} GB are free"
+
+
+def _weights_in(folder: Path) -> Weights:
+    size = sum(path.stat().st_size for path in folder.glob("model*.safetensors")) / GB
+    return Weights("", size, 1.2 * size)
+
+
+def _memory_gb() -> float:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB
+
+
+def _cached(model: str, revision: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=PATTERNS, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _fetch(model: str, revision: str, weights: Weights) -> Path:
+    """Goes on where an interrupted one stopped; the hub's client checks each file and shows how far it is."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    print(f"fetching {model}: {weights.download_gb:g} GB, licence {weights.licence}", file=sys.stderr, flush=True)
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=PATTERNS))
+    except (HfHubHTTPError, OSError) as error:
+        raise ConfigError("no_network", f"cannot fetch {model}: {error}") from error

@@ -1,0 +1,141 @@
+"""Numbers, dates, amounts and addresses as words of their language; the words that come back are those that were written."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duologue.engines import Sound, Style
+from duologue.engines.scripted import ScriptedSpeaker
+from duologue.engines.speakable import rewrite, speakable, words_of
+from duologue.languages import LANGUAGES
+
+pytest.importorskip("babel")
+pytest.importorskip("unicode_rbnf")
+pytest.importorskip("indic_numtowords")
+
+ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=120)
+DIGITS_AND_SIGNS = st.text(alphabet="0123456789.,:-–/%$€₹ kmRs°C@ap१௧౧", max_size=60)
+
+
+def said(text: str, language: str) -> str:
+    return "".join(part for _, part in rewrite(text, language))
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("en", "On 2026-03-05 at 10:30 am", "On March fifth, twenty twenty-six at ten thirty A M"),
+        ("en", "$5.99 or $1 or $5 million", "five dollars ninety-nine or one dollar or five million dollars"),
+        ("en", "1,234.5 km", "one thousand two hundred thirty-four point five kilometers"),
+        ("en", "50% and 20°C", "fifty percent and twenty degrees Celsius"),
+        ("en", "Dr. Smith, e.g. the 21st", "Doctor Smith, for example the twenty-first"),
+        ("en", "in 1984, pages 5-10", "in nineteen eighty-four, pages five to ten"),
+        ("en", "call 0123456", "call zero one two three four five six"),
+        ("en", "version 3.11.2 of MP3 and B2B", "version three dot one one dot two of MP3 and B2B"),
+        ("en", "write a.b@example.org", "write a dot b at example dot org"),
+        ("en", "see https://example.org/2026/5%", "see https://example.org/2026/5%"),
+        ("en", "at 10:00, 10:05", "at ten o'clock, ten oh five"),
+        ("en", "2026-02-30 is no day", "2026-02-30 is no day"),
+        ("es", "El Sr. Pérez pagó 1.234,50 €", "El señor Pérez pagó mil doscientos treinta y cuatro euros cincuenta"),
+        ("es", "3,5 km y 50%", "tres coma cinco kilómetros y cincuenta por ciento"),
+        ("hi", "₹500, 50%", "पाँच सौ रुपये, पचास प्रतिशत"),
+        ("hi", "डॉ. शर्मा २५", "डॉक्टर शर्मा पच्चीस"),
+        ("ms", "RM5.50, 8%", "lima ringgit lima puluh, lapan peratus"),
+        ("ta", "₹500", "ஐநூறு ரூபாய்"),
+        ("te", "10", "పది"),
+        ("mr", "₹500", "पाचशे रुपये"),
+        ("fr", "le 5 mai", "le 5 mai"),
+    ],
+)  # fmt: skip
+def test_what_is_said(language: str, text: str, words: str) -> None:
+    assert said(text, language) == words
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_says_its_dates_amounts_and_units_without_a_digit(language: str) -> None:
+    text = "2026-03-05, 10:30, ₹500, $5, €7, 50%, 3 km, 20°C, 12345, 3.14, 5-10"
+    assert not [character for character in said(text, language) if character.isdecimal()]
+
+
+@given(ANY_TEXT | DIGITS_AND_SIGNS, st.sampled_from([*LANGUAGES, "fr"]))
+def test_nothing_of_what_was_written_is_lost(text: str, language: str) -> None:
+    assert "".join(part for part, _ in rewrite(text, language)) == text
+
+
+def test_an_endless_number_is_left_alone() -> None:
+    assert said("9" * 10_000, "en") == "9" * 10_000
+
+
+def test_without_its_packages_the_voice_gets_the_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "unicode_rbnf", None)
+    words_of.cache_clear()
+    assert said("$5 on 2026-03-05", "en") == "$5 on 2026-03-05"
+    words_of.cache_clear()
+
+
+# ── Around a voice ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Recording(ScriptedSpeaker):
+    def __init__(self) -> None:
+        super().__init__(delay_s=0.0)
+        self.given: list[str] = []
+
+    async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+        async def heard() -> AsyncIterator[str]:
+            async for piece in text:
+                self.given.append(piece)
+                yield piece
+
+        async for sound in super().speak(heard(), style):
+            yield sound
+
+
+def speak(voice: Recording, *pieces: str, language: str = "en") -> list[Sound]:
+    async def text() -> AsyncIterator[str]:
+        for piece in pieces:
+            yield piece
+
+    async def main() -> list[Sound]:
+        return [sound async for sound in speakable(voice).speak(text(), Style(language))]
+
+    return asyncio.run(main())
+
+
+def test_the_voice_gets_words_and_gives_back_what_was_written() -> None:
+    voice = Recording()
+    sounds = speak(voice, "It costs $5.99 ", "on 2026-03-05, Dr. No.")
+    assert voice.given == ["It costs five dollars ninety-nine ", "on March fifth, twenty twenty-six, Doctor No."]
+    words = [word for sound in sounds for word in sound.words]
+    assert "".join(word.text for word in words) == "It costs $5.99 on 2026-03-05, Dr. No."
+    assert any(word.text.strip() == "$5.99" for word in words)
+
+
+def test_a_number_is_heard_when_its_last_word_is() -> None:
+    voice = Recording()
+    sounds = speak(voice, "1,234,567 people")
+    at = 0
+    ends: dict[str, int] = {}
+    for sound in sounds:
+        ends |= {word.text.strip(): at + word.end for word in sound.words}
+        at += len(sound.samples)
+    assert list(ends) == ["1,234,567", "people"]
+    assert ends["1,234,567"] > 0.8 * ends["people"]
+
+
+@given(st.lists(ANY_TEXT | DIGITS_AND_SIGNS, max_size=3))
+def test_the_words_join_to_the_text(pieces: list[str]) -> None:
+    voice = Recording()
+    given_back = "".join(word.text for sound in speak(voice, *pieces) for word in sound.words)
+    assert given_back == "".join(pieces) or len(given_back) <= len("".join(pieces))
+
+
+def test_a_wrapped_voice_says_what_it_is() -> None:
+    voice = Recording()
+    assert speakable(voice).about is voice.about

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import strict
 
 RECORDINGS = Path(os.environ.get("SPEECH_RECORDINGS", Path(__file__).parents[2] / "shared" / "speech"))
 
@@ -16,3 +18,15 @@ def recordings() -> Path:
     if not (RECORDINGS / "manifest.tsv").exists():
         pytest.skip(f"no recordings in {RECORDINGS}: set SPEECH_RECORDINGS to run this")
     return RECORDINGS
+
+
+strict.watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Whatever a test is about: an event of the Realtime API that some client would refuse fails it."""
+    strict.wrong.clear()
+    result = yield
+    assert not strict.wrong, strict.wrong[0]
+    return result

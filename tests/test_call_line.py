@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from openai import APIStatusError
-from wire import KEY, KEYED, STRICT, ScriptedApp, client, ending, openai, server, talking
+from strict import STRICT
+from wire import KEY, KEYED, ScriptedApp, client, ending, openai, server, talking
 
 
 @asynccontextmanager

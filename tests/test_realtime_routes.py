@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 from openai import APIStatusError
+from strict import STRICT
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
-from wire import BEARER, KEY, KEYED, STRICT, ScriptedApp, ScriptedSession, client, ending, openai, server, talking
+from wire import BEARER, KEY, KEYED, ScriptedApp, ScriptedSession, client, ending, openai, server, talking
 
 from duologue import protocols as p
 from duologue.config import Config, Limits, Realtime

@@ -8,12 +8,10 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 from dialogue import lineup
 from openai import AsyncOpenAI
-from openai.types.realtime import RealtimeServerEvent
-from pydantic import Field, TypeAdapter
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -33,9 +31,6 @@ from duologue.transports.server import serve
 KEY = "a-key-of-this-server"
 KEYED = Server(keys=(KEY, "another-key-of-this-server"))
 BEARER = {"Authorization": f"Bearer {KEY}"}
-
-STRICT: TypeAdapter[Any] = TypeAdapter(Annotated[RealtimeServerEvent, Field(discriminator="type")])
-"""Validates an event of the Realtime API as strictly as the strictest of its clients."""
 
 
 class ScriptedSession:

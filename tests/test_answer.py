@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import virtual
 
 from duologue import clock
 from duologue.answer import Answer
 from duologue.core.clauses import Cutting
-from duologue.engines import Piece, Sound, Speaker, Style, Text, ToolCall
+from duologue.engines import Piece, Sound, Speaker, Style, Text, ToolCall, Word
 from duologue.engines.scripted import WORDS, ScriptedSpeaker
 from duologue.errors import EngineError
+from duologue.places.thread import Lane
 from duologue.watch import Watch
 
 REPLY = "Berlin is the capital of Germany. It has many lakes, and people swim in them. That is all I know."
@@ -57,6 +60,9 @@ class Kept:
 
     def may_speak(self) -> bool:
         return self.in_hand_s() < self.limit_s
+
+    def due_at(self) -> float:
+        return clock.now() + self.in_hand_s()
 
     def text(self) -> str:
         return "".join(item.text for item in self.items if isinstance(item, Text))
@@ -271,3 +277,30 @@ def test_a_watch_counts_from_item_to_item(gap_s: float) -> None:
     else:
         with pytest.raises(EngineError):
             virtual.run(main())
+
+
+def test_on_a_lane_an_answer_whose_listener_runs_dry_goes_before_one_with_sound_in_hand() -> None:
+    class OnALane(ScriptedSpeaker):
+        async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+            async for piece in text:
+                await lane.run(order.append, piece.split()[0])
+                yield Sound(np.zeros(800, np.float32), 16_000, (Word(piece, 800),))
+
+    async def say(kept: Kept, word: str) -> None:
+        await answer(kept, [OnALane()]).run(tokens(f"{word} is all."))
+
+    async def check() -> None:
+        hold = threading.Event()
+        busy = asyncio.create_task(lane.run(hold.wait))
+        rich = Kept(items=[Sound(np.zeros(48_000, np.float32), 16_000)])
+        tasks = [asyncio.create_task(say(rich, "Rich")), asyncio.create_task(say(Kept(), "Poor"))]
+        await asyncio.sleep(0.2)
+        hold.set()
+        await asyncio.gather(busy, *tasks)
+        assert order == ["Poor", "Rich"]
+
+    lane, order = Lane("test"), list[str]()
+    try:
+        asyncio.run(check())
+    finally:
+        lane.close()

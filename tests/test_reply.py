@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -220,5 +221,20 @@ def test_a_reply_without_sound_ends_when_it_is_released() -> None:
         wire.reply.done()
         assert wire.facts[-1][1] == ReplyDone(1, "", 0.0, "")
         assert wire.audible_at == []
+
+    on_wire(check)
+
+
+def test_a_reply_needs_more_sound_when_its_listener_runs_dry_and_a_draft_after_everybody() -> None:
+    async def check(wire: Wire) -> None:
+        wire.sound(1.0)
+        assert wire.reply.due_at() == math.inf
+        wire.reply.release()
+        playing = wire.play()
+        await asyncio.sleep(0.4)
+        assert wire.reply.due_at() == pytest.approx(1.0, abs=0.001)
+        wire.sound(0.5)
+        assert wire.reply.due_at() == pytest.approx(1.5, abs=0.001)
+        playing.cancel()
 
     on_wire(check)

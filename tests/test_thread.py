@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from duologue.places.thread import STREAM_DEPTH, Lane
+from duologue.places.thread import STREAM_DEPTH, Lane, needed
 
 
 def on_a_lane(check: Callable[[Lane], Coroutine[Any, Any, None]], threads: int = 1) -> None:
@@ -150,3 +150,77 @@ def test_lanes_of_several_threads_work_side_by_side() -> None:
         await asyncio.gather(lane.run(meet.wait), lane.run(meet.wait))
 
     on_a_lane(check, threads=2)
+
+
+def test_the_call_that_is_due_first_goes_first_and_its_due_may_change_while_it_waits() -> None:
+    async def check(lane: Lane) -> None:
+        hold, order, dues = threading.Event(), list[str](), {"draft": 9e9, "second": 9e8, "dry": 9e7}
+
+        async def call(name: str) -> None:
+            needed(lambda: dues[name])
+            await lane.run(order.append, name)
+
+        busy = asyncio.create_task(lane.run(hold.wait))
+        calls = [asyncio.create_task(call(name)) for name in dues]
+        calls.append(asyncio.create_task(lane.run(order.append, "says nothing")))
+        await asyncio.sleep(0)
+        dues["second"] = 0.0  # its listener runs dry before anybody's
+        hold.set()
+        await asyncio.gather(busy, *calls)
+        assert order == ["second", "says nothing", "dry", "draft"]
+
+    on_a_lane(check)
+
+
+def test_calls_that_are_due_at_the_same_time_are_in_order() -> None:
+    async def check(lane: Lane) -> None:
+        hold, order = threading.Event(), list[int]()
+        busy = asyncio.create_task(lane.run(hold.wait))
+        calls = [asyncio.create_task(lane.run(order.append, number)) for number in range(20)]
+        await asyncio.sleep(0)
+        hold.set()
+        await asyncio.gather(busy, *calls)
+        assert order == list(range(20))
+
+    on_a_lane(check)
+
+
+def test_a_lane_knows_how_long_it_worked() -> None:
+    async def check(lane: Lane) -> None:
+        assert lane.busy_s() == 0.0
+        begun, hold = threading.Event(), threading.Event()
+
+        def work() -> None:
+            begun.set()
+            hold.wait()
+
+        call = asyncio.create_task(lane.run(work))
+        await asyncio.to_thread(begun.wait)
+        await asyncio.sleep(0.05)
+        half_way = lane.busy_s()  # one of two workers: half a second a second
+        assert 0.02 < half_way < 0.5
+        hold.set()
+        await call
+        worked = lane.busy_s()
+        await asyncio.sleep(0.02)
+        assert lane.busy_s() == worked >= half_way
+
+    on_a_lane(check, threads=2)
+
+
+def test_closing_a_lane_drops_what_waits() -> None:
+    async def check(lane: Lane) -> None:
+        hold, made = threading.Event(), list[int]()
+        busy = asyncio.create_task(lane.run(hold.wait))
+        waits = asyncio.create_task(lane.run(made.append, 1))
+        await asyncio.sleep(0.01)
+        threading.Timer(0.05, hold.set).start()
+        lane.close()
+        await busy
+        with pytest.raises(asyncio.CancelledError):
+            await waits
+        with pytest.raises(RuntimeError):
+            await lane.run(made.append, 2)
+        assert made == []
+
+    on_a_lane(check)

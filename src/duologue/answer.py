@@ -14,6 +14,7 @@ from typing import Protocol
 from duologue.core.clauses import Clauses, Cutting
 from duologue.engines import Piece, Sound, Speaker, Style, Text
 from duologue.errors import EngineError
+from duologue.places.thread import needed
 from duologue.watch import Watch
 
 LOOK_AGAIN_S = 0.05
@@ -41,6 +42,10 @@ class Taker(Protocol):
 
     def may_speak(self) -> bool:
         """Whether there should be more sound now."""
+        ...
+
+    def due_at(self) -> float:
+        """When more of the answer is needed, on the loop's clock: what its engines do until then may wait for others."""
         ...
 
 
@@ -73,6 +78,7 @@ class Answer:
 
     async def run(self, source: AsyncIterator[Piece | Sound]) -> None:
         """To the end of the reply. Raises the `EngineError` of the source, or of the last voice."""
+        needed(self._taker.due_at)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write(source))

@@ -18,6 +18,7 @@ from duologue.engines import Sound, Speaker, Style
 from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError, EngineError
 from duologue.metrics import Metrics
+from duologue.places.thread import needed
 from duologue.protocols import (
     Fact,
     Failure,
@@ -192,7 +193,10 @@ def voices(lineup: Lineup) -> tuple[Voice, ...]:
 async def _spoken(
     voice: Speaker, text: str, style: Style, rate: int, limit_s: float
 ) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
-    sent, index = 0, 0
+    sent, index, began_at = 0, 0, clock.now()
+    needed(
+        lambda: began_at + sent / rate
+    )  # a listener at the other end plays it as it comes: conversations may go first
     resampler: Resampler | None = None
     watched = Watch(limit_s).over(voice.speak(_once(text), style), voice.about.name)
     async with aclosing(watched) as sounds:  # type: ignore[type-var]

@@ -7,6 +7,7 @@ It takes what `Answer` gives, by plain calls, and tells the client; it starts no
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
 from duologue import clock
@@ -133,6 +134,10 @@ class Reply:
         """Whether the voice should go on: it waits while a draft has enough, or the listener is far behind."""
         limit_s = self._pacing.draft_s if self.released_at is None else self._pacing.ahead_s
         return self.in_hand_s() < limit_s
+
+    def due_at(self) -> float:
+        """When the listener will have heard all that was made. A draft has no listener yet: it comes after every reply."""
+        return math.inf if self.released_at is None else clock.now() + self.in_hand_s()
 
     # ── To the client ─────────────────────────────────────────────────────────────────────────────────────────────
 

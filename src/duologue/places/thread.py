@@ -1,7 +1,8 @@
-"""A lane: worker threads of this process that run one engine's blocking calls.
+"""A lane: worker threads of this process that run one engine's blocking calls, the most urgent of those that wait first.
 
 Cancelling a task cannot stop a thread, so a lane turns it into a check at its own edge: a cancelled call's result is thrown
-away, a cancelled stream stops at its next item. A lane knows nothing of turns or sessions.
+away, a cancelled stream stops at its next item. A lane knows nothing of turns or sessions: only when a call is needed, if whoever
+makes it says so. It serves one event loop at a time.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ import threading
 from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import Generic, ParamSpec, TypeVar
+from contextvars import ContextVar
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
+
+from duologue import clock
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Due: TypeAlias = Callable[[], float]
+"""When a call's result is needed: seconds on the loop's clock. Asked each time that a lane chooses, for it may have changed."""
 
 STREAM_DEPTH = 64
 """Items a stream may run ahead of its reader before its thread waits: tokens are tiny, sounds are paced by playout."""
@@ -22,26 +29,38 @@ STREAM_DEPTH = 64
 FULL_POLL_S = 0.1
 """How often a thread that waits for a slow reader looks whether the reader has gone."""
 
+_due: ContextVar[Due | None] = ContextVar("due", default=None)
+
+
+def needed(due: Due) -> None:
+    """From now on, whatever this task and those that it starts call on a lane is needed at `due()`. A task that does not say is
+    served as if it needed its result when it calls: among themselves such calls are in order."""
+    _due.set(due)
+
 
 class Lane:
-    """`threads` workers; calls beyond that wait in order. Close it when the engine goes."""
+    """`threads` workers; of the calls beyond that the one that is due first goes next. Close it when the engine goes."""
 
     def __init__(self, name: str, threads: int = 1) -> None:
         self.name = name
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"duologue-{name}")
+        self._waiting: list[_Call] = []
+        self._running: set[_Call] = set()
+        self._worked_s = 0.0
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a blocking call on the lane. If the waiting task is cancelled before the call began, it never begins."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        result: T = await self._enter(lambda: function(*args, **kwargs)).result
+        return result
 
     async def stream(self, make: Callable[[], Generator[T, None, None]]) -> AsyncIterator[T]:
-        """Iterates a blocking generator on the lane. Closing this stops the generator at its next item.
+        """Iterates a blocking generator on the lane, which it holds until it ends. Closing this stops it at its next item.
 
         The generator is always closed on its own thread, so its `finally` blocks run there. Full queue: the thread waits.
         """
         pipe: _Pipe[T] = _Pipe(asyncio.get_running_loop())
-        worker = self._pool.submit(pipe.fill, make)
+        call = self._enter(lambda: pipe.fill(make))
         try:
             while (item := await pipe.items.get()) is not None:
                 pipe.room.release()
@@ -50,11 +69,84 @@ class Lane:
                 yield item[0]
         finally:
             pipe.gone.set()
-            worker.cancel()
+            call.result.cancel()
+
+    def busy_s(self) -> float:
+        """Seconds of work so far, of which a lane with all its workers at work does one a second."""
+        now = clock.now()
+        return self._worked_s + sum(now - call.begun_at for call in self._running) / self._threads
 
     def close(self) -> None:
-        """Waits for the running call, drops the waiting ones."""
+        """Waits for the running calls, drops the waiting ones."""
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call.drop()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _enter(self, work: Callable[[], Any]) -> _Call:
+        call = _Call(work, _due.get() or _at(clock.now()))
+        self._waiting.append(call)
+        self._begin()
+        return call
+
+    def _begin(self) -> None:
+        """Called whenever there is one more call, or one more idle worker."""
+        self._running = {call for call in self._running if not call.ended}  # those of a loop that is closed say no more
+        self._waiting = [call for call in self._waiting if not call.result.done()]
+        while self._waiting and len(self._running) < self._threads:
+            call = min(self._waiting, key=lambda waiting: waiting.due())
+            self._waiting.remove(call)
+            self._running.add(call)
+            call.begun_at = clock.now()
+            self._pool.submit(call.work, self._end)
+
+    def _end(self, call: _Call) -> None:
+        self._worked_s += (clock.now() - call.begun_at) / self._threads
+        self._running.discard(call)
+        self._begin()
+
+
+def _at(moment: float) -> Due:
+    return lambda: moment
+
+
+class _Call:
+    """One call: made and ended on the loop, worked on a thread."""
+
+    def __init__(self, function: Callable[[], Any], due: Due) -> None:
+        self.due = due
+        self.begun_at = 0.0
+        self.ended = False
+        self._function = function
+        self._loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[Any] = self._loop.create_future()
+
+    def work(self, end: Callable[[_Call], None]) -> None:
+        """On the lane's thread. `end` is called on the loop, before the result is given."""
+        value: Any = None
+        failure: BaseException | None = None
+        try:
+            value = self._function()
+        except BaseException as error:
+            failure = error
+        self.ended = True
+        self._post(self._give, end, value, failure)
+
+    def drop(self) -> None:
+        self._post(self.result.cancel)
+
+    def _give(self, end: Callable[[_Call], None], value: Any, failure: BaseException | None) -> None:
+        end(self)
+        if self.result.cancelled():
+            return
+        if failure is None:
+            self.result.set_result(value)
+        else:
+            self.result.set_exception(failure)
+
+    def _post(self, function: Callable[..., Any], *args: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: so is whoever waited
+            self._loop.call_soon_threadsafe(function, *args)
 
 
 class _Pipe(Generic[T]):

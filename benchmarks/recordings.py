@@ -29,6 +29,14 @@ window: some recordings have noise at -30 dB and more, others are so clean that 
 
 DIGITAL_SILENCE_DB: Final = -70.0
 
+SOUND_FILES: Final = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+
+ONE_SPEAKER: Final = frozenset({"en_aiewf_turns", "en_asterisk_prompts"})
+"""Sets in which one person speaks throughout."""
+
+CUT_OUT: Final = ("pause_handling (natural", "backchannel")
+"""Labels of recordings that end where somebody cut them, not where the speaker ended."""
+
 LOUD_DB: Final = -10.0
 CLEAR_S: Final = 0.1
 """A voice begins clearly when it is so loud so soon, for as long; otherwise breath, noise or a click comes before it, and
@@ -44,6 +52,10 @@ class Recording:
     samples: Audio
     begins_s: float
     ends_s: float
+    speaker: str = ""
+    """Recordings of one person have the same; "" is nobody else's."""
+    finished: bool = True
+    """Whether its end is the end of what the speaker had to say; some were cut out of longer speech."""
 
 
 def questions(folder: Path = FOLDER) -> list[Recording]:
@@ -54,6 +66,32 @@ def questions(folder: Path = FOLDER) -> list[Recording]:
 def backchannels(folder: Path = FOLDER) -> list[Recording]:
     """Every English "mm-hm"."""
     return [_read(folder, row) for row in _manifest(folder) if _is_question(row) and not normalise(row["transcript"])]
+
+
+def turns(folder: Path = FOLDER) -> list[Recording]:
+    """English turns with pauses in them, natural and made; the natural ones were cut out of longer speech."""
+    return [_read(folder, row) for row in _manifest(folder) if row["kind"] == "turn-taking"]
+
+
+def read_aloud(folder: Path = FOLDER) -> list[Recording]:
+    """English sentences, and some parts of sentences, that were read."""
+    return [_read(folder, row) for row in _manifest(folder) if row["kind"] == "read" and row["lang"] == "en"]
+
+
+def in_folder(folder: Path) -> list[Recording]:
+    """Every sound file in it, one turn each; what was said in `name.wav` may stand in `name.txt`.
+
+    Raises `ConfigError` (no_recordings).
+    """
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SOUND_FILES)
+    if not paths:
+        raise ConfigError("no_recordings", f"{folder} has no sound files ({', '.join(sorted(SOUND_FILES))})")
+    return [_sound(path, _beside(path)) for path in paths]
+
+
+def _beside(path: Path) -> str:
+    said = path.with_suffix(".txt")
+    return said.read_text(encoding="utf-8").strip() if said.exists() else ""
 
 
 def clear_onsets(recordings: Sequence[Recording]) -> list[Recording]:
@@ -103,6 +141,11 @@ def _manifest(folder: Path) -> list[dict[str, str]]:
 
 
 def _read(folder: Path, row: dict[str, str]) -> Recording:
-    samples, rate = read_audio(folder / row["path"])
+    speaker = row["set"] if row["set"] in ONE_SPEAKER else ""
+    return _sound(folder / row["path"], row["transcript"], speaker, not row["label"].startswith(CUT_OUT))
+
+
+def _sound(path: Path, said: str, speaker: str = "", finished: bool = True) -> Recording:
+    samples, rate = read_audio(path)
     samples = resample(samples, rate, INPUT_RATE)
-    return Recording(Path(row["path"]).stem, row["transcript"], samples, *voiced_s(samples))
+    return Recording(path.stem, said, samples, *voiced_s(samples), speaker, finished)

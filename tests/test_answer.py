@@ -41,12 +41,13 @@ class Kept:
     ended: int = 0
     speaker: str = ""
     passed_over: list[tuple[str, str]] = field(default_factory=list)
+    unmet: str = ""
 
     def end_text(self) -> None:
         self.ended += 1
 
-    def spoken_by(self, speaker: str, language: str, passed_over: Sequence[tuple[str, str]]) -> None:
-        self.speaker, self.passed_over = speaker, list(passed_over)
+    def spoken_by(self, speaker: str, style: Style, passed_over: Sequence[tuple[str, str]], unmet: str) -> None:
+        self.speaker, self.passed_over, self.unmet = speaker, list(passed_over), unmet
 
     def give(self, item: Piece | Sound) -> None:
         if isinstance(item, Sound) and self.began_at is None:

@@ -409,6 +409,8 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "conversation.emotion": ("happy", prompts_and_styles),
     "conversation.intensity": (1.5, prompts_and_styles),
     "conversation.speed": (1.5, prompts_and_styles),
+    "conversation.feelings": (False, "test_feelings.py::test_a_client_that_wants_none_of_it_is_left_alone"),
+    "conversation.speakable": (False, "test_speakable.py::test_a_client_may_have_its_text_said_as_it_is_written"),
     "limits.sessions": (3, refused),
     "limits.text_chars": (5_000, longest_text),
     "limits.message_bytes": (0, "test_websocket.py::test_a_message_over_the_limit_closes_the_socket"),
@@ -448,6 +450,14 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "languages.follow_speech": (False, "test_languages.py::test_following_what_is_heard_can_be_switched_off"),
     "languages.follow_text": (False, "test_languages.py::test_following_what_is_typed_can_be_switched_off"),
     "languages.tell_model": (False, "test_languages.py::test_telling_the_model_can_be_switched_off"),
+    "feelings.words": (False, "test_feelings.py::test_without_words_the_sound_is_still_felt"),
+    "feelings.sound": (False, "test_feelings.py::test_without_sound_the_words_are_still_felt"),
+    "feelings.carried": (0.0, "test_feelings.py::test_how_much_of_the_mood_is_carried_is_the_configurations"),
+    "feelings.voice": (False, "test_feelings.py::test_with_an_even_voice_the_model_is_still_told"),
+    "feelings.tell_model": (False, "test_feelings.py::test_with_the_model_not_told_the_voice_still_answers"),
+    "feelings.wait_s": (0.3, "test_feelings.py::test_how_long_a_reply_waits_is_the_configurations"),
+    "feelings.policy": ({}, "test_feelings.py::test_the_policy_is_the_configurations"),
+    "engines.emotion": ("other", loaded),
     "engines.settings": ({"silero": {"a": 1}}, loaded),
 }
 """Another value than the default, and what must come out differently with it (or the test of it that stands elsewhere)."""
@@ -493,7 +503,7 @@ def test_the_relay_is_asked_as_somebody() -> None:
 
 
 def test_every_option_has_its_reason_beside_it() -> None:
-    for group in (config.Limits, config.Server, config.Realtime, config.Rtc, config.Config):
+    for group in (config.Limits, config.Server, config.Realtime, config.Rtc, config.Feelings, config.Config):
         for line in inspect.getsource(group).splitlines():
             if (
                 re.search(r": (int|float|str|bool|tuple\[str, ...\]) =", line)

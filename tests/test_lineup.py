@@ -14,6 +14,7 @@ import pytest
 from duologue.config import Engines
 from duologue.engines import Loading, Task, lineup, registry
 from duologue.engines.scripted import (
+    ScriptedEmotion,
     ScriptedRecognizer,
     ScriptedSpeaker,
     ScriptedTurnDetector,
@@ -22,13 +23,14 @@ from duologue.engines.scripted import (
 )
 from duologue.errors import ClientError, ConfigError, EngineError
 
-ENGINES = Engines("v", "t", "r", "w", ("first", "second"))
+ENGINES = Engines("v", "t", "r", "w", ("first", "second"), "e")
 MADE: dict[str, Callable[[], Any]] = {
     "vad": ScriptedVadModel,
     "turn_detector": ScriptedTurnDetector,
     "recognizer": ScriptedRecognizer,
     "writer": ScriptedWriter,
     "speaker": ScriptedSpeaker,
+    "emotion": ScriptedEmotion,
 }
 
 
@@ -64,13 +66,14 @@ def test_each_task_has_the_engine_that_was_asked_for(broken: dict[str, Exception
         "recognizer": "r",
         "writer": "w",
         "speakers": "first, second",
+        "emotion": "e",
     }
     assert made.warnings == ()
     made.close()
     assert lanes() == []
 
 
-@pytest.mark.parametrize(("name", "left"), [("t", "none"), ("first", "second"), ("second", "first")])
+@pytest.mark.parametrize(("name", "left"), [("t", "none"), ("e", "none"), ("first", "second"), ("second", "first")])
 def test_what_can_be_done_without_costs_a_warning(broken: dict[str, Exception], name: str, left: str) -> None:
     broken[name] = ConfigError("model_missing", f"{name} is not here")
     made = load()
@@ -112,6 +115,22 @@ def test_voices_are_those_that_speak_the_language_best_first() -> None:
     assert [voice.about.name for voice in made.voices("en")] == ["a", "b", "c"]
     assert [voice.about.name for voice in made.voices("hi")] == ["b", "c"]
     assert [voice.about.name for voice in made.voices("ta")] == ["c"]
+
+
+def test_better_voices_that_do_not_speak_are_told_with_the_reason(broken: dict[str, Exception]) -> None:
+    broken["chatterbox"] = ConfigError("engine_not_installed", "the speaker 'chatterbox' needs a package")
+    made = load(replace(ENGINES, speakers=("chatterbox", "espeak")))
+    assert made.better("ms", "espeak") == (
+        ("dia", "is not among the speakers of this server"),
+        ("chatterbox", "the speaker 'chatterbox' needs a package"),
+        ("mms", "is not among the speakers of this server"),
+    )
+    made.close()
+    able = dialogue.lineup(speakers=(speaker("piper", {"en"}), speaker("kokoro", {"en"}), speaker("espeak", set())))
+    assert ("kokoro", "does not speak Hindi") in able.better("hi", "espeak")
+    assert "kokoro" not in dict(able.better("en", "piper")), "it can; if it does not, the reply says why"
+    assert able.better("en", "somebody") == ()
+    assert able.better("xx", "espeak") == ()
 
 
 def test_whoever_has_the_named_voice_goes_first() -> None:

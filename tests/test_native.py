@@ -76,11 +76,15 @@ FACTS: list[tuple[p.Fact, list[str | bytes]]] = [
         ['{"type":"transcript","turn":1,"text":"Hola.","is_final":true,"language":"es"}'],
     ),
     (
-        p.ReplyVoice(1, "espeak", "hi", (("piper", "speaks no hi"),)),
+        p.ReplyVoice(1, "espeak", "hi", (("piper", "speaks no hi"),), "gentle", "cannot"),
         [
             '{"type":"voice","turn":1,"speaker":"espeak","language":"hi",'
-            '"passed_over":[{"speaker":"piper","reason":"speaks no hi"}]}'
+            '"passed_over":[{"speaker":"piper","reason":"speaks no hi"}],"emotion":"gentle","unmet":"cannot"}'
         ],
+    ),
+    (
+        p.Felt(1, "sad", 1.204, 0.8712, ("words: 'sad'",)),
+        ['{"type":"emotion","turn":1,"label":"sad","intensity":1.2,"confidence":0.87,"evidence":["words: \'sad\'"]}'],
     ),
     (p.TurnDropped(3), ['{"type":"turn_dropped","turn":3}']),
     (

@@ -7,13 +7,15 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
+from dialogue import lineup, play
 from hypothesis import given
 from hypothesis import strategies as st
 
 from duologue.engines import Sound, Style
-from duologue.engines.scripted import ScriptedSpeaker
+from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
 from duologue.engines.speakable import rewrite, speakable, words_of
 from duologue.languages import LANGUAGES
+from duologue.protocols import Configure, Type
 
 pytest.importorskip("babel")
 pytest.importorskip("unicode_rbnf")
@@ -139,3 +141,25 @@ def test_the_words_join_to_the_text(pieces: list[str]) -> None:
 def test_a_wrapped_voice_says_what_it_is() -> None:
     voice = Recording()
     assert speakable(voice).about is voice.about
+
+
+def test_a_client_may_have_its_text_said_as_it_is_written() -> None:
+    heard: list[str] = []
+
+    class Voice(ScriptedSpeaker):
+        async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+            async def noted() -> AsyncIterator[str]:
+                async for piece in text:
+                    heard.append(piece)
+                    yield piece
+
+            async for sound in super().speak(noted(), style):
+                yield sound
+
+    engines = lineup(writer=ScriptedWriter(replies=("It is 50%.",)), speakers=(speakable(Voice()),))
+    asked = [(0.1, Type("How much?")), (4.0, Configure({"speakable": False})), (5.0, Type("How much?"))]
+    play([], 9, engines=engines, commands=asked)
+    assert ["".join(heard[: len(heard) // 2]), "".join(heard[len(heard) // 2 :])] == [
+        "It is fifty percent.",
+        "It is 50%.",
+    ]

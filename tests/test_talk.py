@@ -29,6 +29,7 @@ turn_detector = "scripted"
 recognizer = "scripted"
 writer = "scripted"
 speakers = ["scripted"]
+emotion = "scripted"
 [engines.settings.scripted]
 texts = ["What time is it?", "Thank you."]
 """

@@ -145,6 +145,7 @@ def test_the_command_talks_with_the_profile(folder: Path, tmp_path: Path, capsys
 vad = "scripted"
 turn_detector = "scripted"
 speakers = ["scripted"]
+emotion = "scripted"
 [engines.settings.voxtral]
 model = "{folder}"
 max_tokens = 8

@@ -7,7 +7,7 @@ turns, drafts or clients; whoever calls `answer` may cancel it at any await.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from duologue.core.clauses import Clauses, Cutting
 from duologue.engines import Piece, Sound, Speaker, Style, Text
 from duologue.errors import EngineError
 from duologue.places.thread import needed
+from duologue.prosody import unmet
 from duologue.watch import Watch
 
 LOOK_AGAIN_S = 0.05
@@ -32,8 +33,9 @@ class Taker(Protocol):
         """The text is complete, which may be long before its sound is."""
         ...
 
-    def spoken_by(self, speaker: str, language: str, passed_over: Sequence[tuple[str, str]]) -> None:
-        """The voice from here on; and those before it in the chain that failed, each with its reason."""
+    def spoken_by(self, speaker: str, style: Style, passed_over: Sequence[tuple[str, str]], unmet: str) -> None:
+        """The voice from here on; the better ones that do not speak, each with its reason; and what of the style this one
+        cannot do."""
         ...
 
     def in_hand_s(self) -> float:
@@ -52,7 +54,8 @@ class Taker(Protocol):
 class Answer:
     """One reply in the making. `voices` is the chain, best first; without any the reply is text alone.
 
-    Beyond `max_tokens` pieces of text the source is closed.
+    Beyond `max_tokens` pieces of text the source is closed. `absent` gives the voices that are better than the named one and not
+    in the chain, each with the reason.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Answer:
         cutting: Cutting,
         engine_timeout_s: float,
         max_tokens: int | None = None,
+        absent: Callable[[str], Sequence[tuple[str, str]]] = lambda speaker: (),
     ) -> None:
         self._voices = voices
         self._style = style
@@ -74,7 +78,8 @@ class Answer:
         self._unsaid = ""  # given to the voice and not yet back as words
         self._more = asyncio.Event()
         self._tokens_left = max_tokens
-        self._passed_over: list[tuple[str, str]] = []
+        self._absent = absent
+        self._failed: dict[str, str] = {}
 
     async def run(self, source: AsyncIterator[Piece | Sound]) -> None:
         """To the end of the reply. Raises the `EngineError` of the source, or of the last voice."""
@@ -112,11 +117,14 @@ class Answer:
     async def _speak(self) -> None:
         """Tries each voice of the chain; one that fails hands what is still unsaid to the next."""
         for place, voice in enumerate(self._voices):
-            self._taker.spoken_by(voice.about.name, self._style.language, self._passed_over)
+            passed_over = dict(self._absent(voice.about.name)) | self._failed
+            self._taker.spoken_by(
+                voice.about.name, self._style, tuple(passed_over.items()), unmet(self._style, voice.about)
+            )
             try:
                 await self._say_with(voice)
             except EngineError as error:
-                self._passed_over.append((voice.about.name, error.message))
+                self._failed[voice.about.name] = error.message
                 if place == len(self._voices) - 1:
                     raise
             else:

@@ -30,6 +30,7 @@ from duologue.protocols import (
 )
 from duologue.session import Session
 from duologue.sound_files import Recording
+from duologue.tone import policy
 from duologue.trace import Sink, TraceFile
 from duologue.transcribing import Segment, Transcriber
 from duologue.watch import Watch
@@ -38,7 +39,10 @@ log = logging.getLogger(__name__)
 
 
 class App:
-    """Without a `lineup` it is not ready, and says so; `names` makes session names (injected for tests)."""
+    """Without a `lineup` it is not ready, and says so; `names` makes session names (injected for tests).
+
+    Raises `ConfigError` for a policy of tones that cannot be.
+    """
 
     def __init__(self, config: Config, lineup: Lineup | None = None, names: Callable[[], str] | None = None) -> None:
         self.config = config
@@ -47,6 +51,7 @@ class App:
         self._open = 0
         self._metrics = Metrics()
         self._transcriber = Transcriber(config.speech, config.limits.engine_s)
+        policy(config.feelings.policy)  # what is wrong with it is said now, and not to the first client
 
     @property
     def ready(self) -> bool:

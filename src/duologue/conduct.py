@@ -13,6 +13,7 @@ from duologue.audio import Frame
 from duologue.conversation import ConversationManager
 from duologue.core import events as e
 from duologue.engines import UNHEARD
+from duologue.feelings import Feelings
 from duologue.listener import Listener
 from duologue.replies import Replies
 from duologue.understanding import Understanding
@@ -29,6 +30,7 @@ class Conduct:
         conversation: ConversationManager,
         listener: Listener,
         replies: Replies,
+        feelings: Feelings,
         understanding: Understanding | None,
         since: Callable[[int], list[Frame]],
         tell: Callable[[p.Fact], None],
@@ -38,6 +40,7 @@ class Conduct:
         self._conversation = conversation
         self._listener = listener
         self._replies = replies
+        self._feelings = feelings
         self._understanding = understanding
         self._since = since
         self._tell = tell
@@ -58,6 +61,7 @@ class Conduct:
         self._listener.go_on(todo.turn)
 
     def _transcribe(self, todo: e.Transcribe) -> None:
+        self._feelings.paused(todo.turn, self._listener.audio_of(todo.turn))
         self._listener.transcribe(todo.turn)
 
     def _score(self, todo: e.Score) -> None:
@@ -69,13 +73,17 @@ class Conduct:
         self._tell(p.TurnDropped(todo.turn.number))
 
     def _draft(self, todo: e.Draft) -> None:
-        self._replies.draft(todo.turn, todo.text, self._listener.audio_of(todo.turn))
+        audio = self._listener.audio_of(todo.turn)
+        self._feelings.worded(todo.turn, todo.text, audio)
+        self._replies.draft(todo.turn, todo.text, audio)
 
     def _commit(self, todo: e.Commit) -> None:
         language, audio = self._wishes.heard_language, self._listener.audio_of(todo.turn)
         text = "" if todo.text == UNHEARD else todo.text
         self._listener.close()
         self._tell(p.Heard(todo.turn.number, text, True, language))
+        self._feelings.worded(todo.turn, todo.text, audio)
+        self._feelings.decided(todo.turn)
         if todo.answer:
             self._replies.prepare(todo.turn, todo.text, audio)
         item = p.user_item(self._name, todo.turn.number)
@@ -110,6 +118,7 @@ class Conduct:
         self._conversation.discard(p.user_item(self._name, todo.was.number))
         if self._understanding is not None:
             self._understanding.forget(todo.was.number)
+        self._feelings.reopened(todo.was)
         self._tell(p.Reopened(todo.turn.number))
         self._listener.reopen(todo.turn)
 

@@ -33,8 +33,10 @@ class Conversation:
     max_history: int = 100  # turns kept for export
     language: str = "auto"  # or one of the seven
     voice: str = ""  # the engine's default
-    emotion: str = "neutral"
-    intensity: float = 1.0  # 0..2
+    emotion: str = "auto"  # the reply's tone: as the user's feelings call for, or one that is kept whatever they are
+    intensity: float = 1.0  # 0..2, of a tone that is kept
+    feelings: bool = True  # the user's feelings are looked for, told to the client and answered; some want neither
+    speakable: bool = True  # numbers, dates, amounts, links become words of the language before a voice has them
     speed: float = 1.0  # factor on the voice's own rate
 
 
@@ -98,6 +100,19 @@ class Languages:
 
 
 @dataclass(frozen=True, slots=True)
+class Feelings:
+    """How the user's feelings are found, and what is made of them. Each can be switched off by itself."""
+
+    words: bool = True  # found in what was said
+    sound: bool = True  # found in how it was said, against the speaker's own manner
+    carried: float = 0.25  # 0..1, weight of the turns before in this one's: moods outlast sentences
+    voice: bool = True  # the reply's voice takes the tone that answers them, where a conversation's emotion is "auto"
+    tell_model: bool = True  # the model is told in a sentence; it costs a felt turn the reading of some 15 tokens
+    wait_s: float = 0.03  # a reply waits so long to be told; the words take 1 ms, the sound was begun with the pause
+    policy: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # lines of tone.ANSWERS, and `sure`
+
+
+@dataclass(frozen=True, slots=True)
 class Engines:
     """Which engine does each task, by registered name; `speakers` is tried in order for the reply's language."""
 
@@ -106,6 +121,7 @@ class Engines:
     recognizer: str = "polyglot"
     writer: str = "llama"
     speakers: tuple[str, ...] = ("piper", "espeak")
+    emotion: str = "words_and_sound"
     fetch: bool = True  # a language's recogniser may be downloaded when the language is first wanted
     speakable: bool = True  # numbers, dates, amounts, links as words of the language, before any voice has them
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
@@ -125,6 +141,7 @@ class Config:
     realtime: Realtime = Realtime()
     webrtc: Rtc = Rtc()
     languages: Languages = Languages()
+    feelings: Feelings = Feelings()
     engines: Engines = Engines()
 
 

@@ -186,6 +186,11 @@ class Following:
         self._sure = 0
 
 
+def name_of(language: str) -> str:
+    """In English; of one that is not in the table its code."""
+    return LANGUAGES[language].name if language in LANGUAGES else language
+
+
 def instruction(language: str) -> str:
     """What the model is told where its instructions are in English and the user's language is not; "" for English."""
     if language == "en" or language not in LANGUAGES:

@@ -17,7 +17,9 @@ from duologue.conversation import ConversationManager
 from duologue.core.events import Event, ReplyAudible, ReplyEnded, Turn
 from duologue.engines import Message, Piece, Prompt, Sound, Speaker, Style, Text
 from duologue.engines.lineup import Lineup
+from duologue.engines.speakable import as_written
 from duologue.errors import ClientError
+from duologue.feelings import Feelings, noted
 from duologue.protocols import Fact, Item, ReplyCall, ReplyRequest, Writing, call_item, reply_item
 from duologue.reply import Reply
 from duologue.trace import Audible
@@ -48,6 +50,7 @@ class Replies:
         tell: Callable[[Fact], None],
         mark: Mark,
         settled: Callable[[], Awaitable[bool]],
+        feelings: Feelings,
     ) -> None:
         self.current: Reply | None = None
         self.asides: dict[int, Reply] = {}
@@ -65,6 +68,7 @@ class Replies:
         self._tell_session = tell
         self._mark = mark
         self._settled = settled
+        self._feelings = feelings
         self._asides = 0
         self._parked = False
         self._finished: int | None = None  # the turn of the last reply, if it was played to its end
@@ -213,8 +217,11 @@ class Replies:
     async def _write(self, reply: Reply, messages: list[Message]) -> None:
         if await self._settled() and (reply.audio is not None or not reply.text):
             messages = self._messages(reply)
-        writing = self._writing(reply.request)
-        style = self._wishes.style_of(reply.request.voice if reply.request is not None else None)
+        writing, request = self._writing(reply.request), reply.request or ReplyRequest()
+        tone = await self._feelings.tone(reply.turn)
+        if request.items is None:
+            messages = noted(messages, tone.instruction, heard=reply.audio is not None)
+        style = self._wishes.style_of(request.voice, tone)
         answer = Answer(
             self._voices(style) if reply.spoken else (),
             style,
@@ -222,6 +229,7 @@ class Replies:
             cutting=self._config.cutting,
             engine_timeout_s=self._config.limits.engine_s,
             max_tokens=writing.max_tokens,
+            absent=lambda speaker: self._lineup.better(style.language, speaker),
         )
         await answer.run(self._source(reply, messages, writing))
         reply.complete(whole=answer.whole)
@@ -278,7 +286,8 @@ class Replies:
         return request.writing if request is not None and request.writing is not None else self._wishes.writing
 
     def _voices(self, style: Style) -> tuple[Speaker, ...]:
-        return self._lineup.voices(style.language, style.voice) or self._lineup.voices("en", style.voice)
+        voices = self._lineup.voices(style.language, style.voice) or self._lineup.voices("en", style.voice)
+        return voices if self._wishes.settings.speakable else tuple(map(as_written, voices))
 
     def _all(self) -> list[Reply]:
         return [*([self.current] if self.current is not None else []), *self.asides.values()]

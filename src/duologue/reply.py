@@ -15,7 +15,7 @@ from duologue.audio import Audio
 from duologue.core.events import Turn
 from duologue.core.playout import Block, Pacing, Playout
 from duologue.core.words import WordStream
-from duologue.engines import Piece, Sound, Text, ToolCall, ToolCallPart
+from duologue.engines import Piece, Sound, Style, Text, ToolCall, ToolCallPart
 from duologue.line import Line
 from duologue.protocols import (
     Ducked,
@@ -105,9 +105,10 @@ class Reply:
         self._text_ended = True
         self._tell_ready()
 
-    def spoken_by(self, speaker: str, language: str, passed_over: Sequence[tuple[str, str]]) -> None:
+    def spoken_by(self, speaker: str, style: Style, passed_over: Sequence[tuple[str, str]], unmet: str) -> None:
         self.speaker = speaker
-        self._ready.append((ReplyVoice(self.turn.number, speaker, language, tuple(passed_over)), clock.now()))
+        fact = ReplyVoice(self.turn.number, speaker, style.language, tuple(passed_over), style.emotion, unmet)
+        self._ready.append((fact, clock.now()))
         self._tell_ready()
 
     def complete(self, *, whole: bool = True) -> None:

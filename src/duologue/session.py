@@ -27,10 +27,12 @@ from duologue.dispatcher import Dispatcher
 from duologue.edits import Edits
 from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError
+from duologue.feelings import Feelings
 from duologue.intake import Edge, Intake
 from duologue.listener import Listener
 from duologue.replies import Replies
 from duologue.reply import Reply
+from duologue.tone import policy
 from duologue.trace import LatencyMeter, Sink, Trace, Waterfall
 from duologue.understanding import Understanding
 from duologue.wishes import Wishes
@@ -99,6 +101,7 @@ class Session:
         self._listener: Listener
         self._replies: Replies
         self._edits: Edits
+        self._feelings: Feelings
         self._understanding: Understanding | None = None
         self._conduct: Conduct
 
@@ -130,15 +133,20 @@ class Session:
         self._work = work = Work(tasks, self._fail)
         self._edits = Edits(conversation, lineup.recognizer, config.limits.engine_s, work, tell)
         if (model := lineup.speech_model) is not None:
-            self._understanding = Understanding(name, model, config.limits.engine_s, conversation, work, tell)
+            self._understanding = Understanding(
+                name, model, config.limits.engine_s, conversation, work, self._tell_understood
+            )
+        self._feelings = feelings = Feelings(
+            config.feelings, policy(config.feelings.policy), lineup.emotion, wishes, work, tell
+        )
         self._replies = Replies(
-            name, config, lineup, wishes, conversation, work, happened, tell, self._mark, self._settled
+            name, config, lineup, wishes, conversation, work, happened, tell, self._mark, self._settled, feelings
         )
         self._listener = Listener(
             name, config, lineup, wishes, conversation, self._turns, work, happened, tell, lambda: self._replies.written
         )
         self._conduct = Conduct(
-            name, wishes, conversation, self._listener, self._replies, self._understanding, self._since, tell
+            name, wishes, conversation, self._listener, self._replies, feelings, self._understanding, self._since, tell
         )
 
     async def _settled(self) -> bool:
@@ -221,6 +229,7 @@ class Session:
         self._dispatcher.happened(e.StopPressed())
         self._replies.void_draft()
         self.conversation.clear_history()
+        self._feelings.forget()
 
     def _export(self, command: p.Export) -> None:
         self._tell(p.Exported(self.conversation.export_conversation()))
@@ -335,6 +344,11 @@ class Session:
             self._conduct.understand(fact.turn)  # the answer is under way, or never will be
         self._trace.note(clock.now(), "fact", fact)
         self._tell_client(fact)
+
+    def _tell_understood(self, fact: p.Fact) -> None:
+        self._tell(fact)
+        if isinstance(fact, p.Understood):
+            self._feelings.understood(fact.turn, fact.text)
 
     def _mark(self, mark: Any) -> None:
         self._trace.note(clock.now(), "mark", mark)

@@ -7,10 +7,11 @@ The policy is a table, `ANSWERS`, that a configuration may change line by line. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
+from duologue.config import convert
 from duologue.emotion import LABELS, Emotion, Label
 from duologue.engines import Style
 from duologue.errors import ConfigError
@@ -30,16 +31,13 @@ class Answer:
 ANSWERS: Final[Mapping[Label, Answer]] = MappingProxyType(
     {
         "neutral": Answer("neutral", ""),
-        "happy": Answer("happy", "The user sounds happy: share it, and answer brightly.", 0.8),
-        "sad": Answer(
-            "gentle", "The user sounds sad: answer gently, say that you understand, and do not hurry to cheer them up."
-        ),
-        "angry": Answer(
-            "calm", "The user sounds angry: stay calm, take it seriously, and say what can be done about it."
-        ),
-        "surprised": Answer("warm", "The user sounds surprised: answer warmly, and make plain what is so.", 0.8),
+        "happy": Answer("happy", "The user sounds happy: answer brightly.", 0.8),
+        "sad": Answer("gentle", "The user sounds sad: answer gently, and do not hurry to cheer them up."),
+        "angry": Answer("calm", "The user sounds angry: answer calmly, and take it seriously."),
+        "surprised": Answer("warm", "The user sounds surprised: answer warmly.", 0.8),
     }
 )
+"""The sentences are short, because a reply waits until the model has read its one: 5 ms a token with the packaged model."""
 
 SURE: Final = 0.5
 """Confidence below which a feeling is not answered: gentleness where nobody is sad sounds odder than none where somebody is."""
@@ -58,12 +56,16 @@ class Tone:
         return replace(style, emotion=self.emotion, intensity=self.intensity)
 
 
+USUAL: Final = Tone()
+"""Of a reply to nothing that was felt."""
+
+
 @dataclass(frozen=True, slots=True)
 class TonePolicy:
     answers: Mapping[Label, Answer] = field(default_factory=lambda: ANSWERS)
     sure: float = SURE
 
-    def tone(self, heard: Emotion, usual: Tone = Tone()) -> Tone:
+    def tone(self, heard: Emotion, usual: Tone = USUAL) -> Tone:
         """The reply's tone after this turn; `usual` where there is nothing to answer."""
         if heard.label == "neutral" or heard.confidence < self.sure:
             return usual
@@ -76,32 +78,33 @@ def policy(settings: Mapping[str, Any]) -> TonePolicy:
 
     Raises `ConfigError`: unknown_setting, bad_setting.
     """
-    answers, sure = dict(ANSWERS), settings.get("sure", SURE)
-    if isinstance(sure, bool) or not isinstance(sure, int | float) or not 0 <= sure <= 1:
-        raise ConfigError("bad_setting", f"tone.sure must be a number from 0 to 1, not {sure!r}")
+    answers, sure = dict(ANSWERS), convert(settings.get("sure", SURE), float, "feelings.policy.sure")
+    if not 0 <= sure <= 1:
+        raise ConfigError("bad_setting", f"feelings.policy.sure must be from 0 to 1, not {sure!r}")
     for name, changes in settings.items():
         label = next((label for label in LABELS if label == name), None)
         if label is not None:
             answers[label] = _changed(answers[label], label, changes)
         elif name != "sure":
-            raise ConfigError("unknown_setting", f"tone has no setting {name!r}; it has: sure, {', '.join(LABELS)}")
-    return TonePolicy(MappingProxyType(answers), float(sure))
+            known = ", ".join(LABELS)
+            raise ConfigError("unknown_setting", f"feelings.policy has no setting {name!r}; it has: sure, {known}")
+    return TonePolicy(MappingProxyType(answers), sure)
 
 
 def _changed(answer: Answer, label: Label, changes: Any) -> Answer:
-    kinds = {entry.name: type(getattr(answer, entry.name)) for entry in fields(Answer)}
+    kinds, where = get_type_hints(Answer), f"feelings.policy.{label}"
     if not isinstance(changes, Mapping):
-        raise ConfigError("bad_setting", f"tone.{label} is a group of settings, not {changes!r}")
-    for name, value in changes.items():
+        raise ConfigError("bad_setting", f"{where} is a group of settings, not {changes!r}")
+    for name in changes:
         if name not in kinds:
-            raise ConfigError("unknown_setting", f"tone.{label} has no setting {name!r}; it has: {', '.join(kinds)}")
-        if type(value) is not kinds[name] and not (kinds[name] is float and type(value) is int):
-            raise ConfigError("bad_setting", f"tone.{label}.{name} must be {kinds[name].__name__}, not {value!r}")
-    changed = replace(answer, **changes)
+            raise ConfigError("unknown_setting", f"{where} has no setting {name!r}; it has: {', '.join(kinds)}")
+    changed = replace(
+        answer, **{name: convert(value, kinds[name], f"{where}.{name}") for name, value in changes.items()}
+    )
     if changed.emotion not in PROSODY:
         raise ConfigError(
-            "bad_setting", f"tone.{label}.emotion must be one of {', '.join(PROSODY)}, not {changed.emotion!r}"
+            "bad_setting", f"{where}.emotion must be one of {', '.join(PROSODY)}, not {changed.emotion!r}"
         )
     if not 0 <= changed.share <= 2:
-        raise ConfigError("bad_setting", f"tone.{label}.share must be from 0 to 2, not {changed.share!r}")
+        raise ConfigError("bad_setting", f"{where}.share must be from 0 to 2, not {changed.share!r}")
     return changed

@@ -10,6 +10,7 @@ from duologue.core.playout import Pacing
 from duologue.engines import Style
 from duologue.languages import AUTO, Following, Guess
 from duologue.protocols import TurnTaking, Writing
+from duologue.tone import USUAL, Tone
 
 
 @dataclass
@@ -49,8 +50,10 @@ class Wishes:
         said = languages.instruction(self.language) if self.languages.tell_model else ""
         return f"{wanted.rstrip()} {said}".strip() if said else wanted
 
-    def style_of(self, voice: str | None = None) -> Style:
-        """How to speak; `voice` in place of the session's, for one reply."""
+    def style_of(self, voice: str | None = None, tone: Tone = USUAL) -> Style:
+        """How to speak; `voice` in place of the session's, for one reply. A tone that the client chose is kept."""
         chosen = self.settings
         voice = chosen.voice if voice is None else voice
-        return Style(self.language, voice, chosen.emotion, chosen.intensity, chosen.speed)
+        if chosen.emotion != AUTO:
+            return Style(self.language, voice, chosen.emotion, chosen.intensity, chosen.speed)
+        return Style(self.language, voice, tone.emotion, min(2.0, tone.intensity * chosen.intensity), chosen.speed)

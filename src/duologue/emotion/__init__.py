@@ -6,6 +6,7 @@ two are fused and smoothed over turns. Knows no session and no engine; what a re
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,9 +15,22 @@ from duologue.emotion import sound, voice, words
 from duologue.emotion.labels import LABELS, PRIOR, Label, Scores
 from duologue.emotion.lexicon import LANGUAGES
 from duologue.emotion.sound import Manner, SpeakerManner
+from duologue.emotion.voice import Voice
 from duologue.emotion.words import Wording
 
-__all__ = ["LABELS", "Emotion", "EmotionDetector", "EmotionSettings", "Label", "Scores", "SoundModel", "preload"]
+__all__ = [
+    "LABELS",
+    "Considered",
+    "Emotion",
+    "EmotionDetector",
+    "EmotionSettings",
+    "Heard",
+    "Label",
+    "Memory",
+    "Scores",
+    "SoundModel",
+    "preload",
+]
 
 MOST_S: Final = 12.0
 """The end of a longer turn is what the reply answers; and it bounds what a turn can cost, to about 0.1 s."""
@@ -59,55 +73,103 @@ class SoundModel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """How a turn was said: `voice` None where too little of it was voiced; `scores` are a larger model's."""
+
+    voice: Voice | None = None
+    scores: Scores | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one conversation has taught a detector: nobody changes it, a turn makes another one of it."""
+
+    speaker: SpeakerManner
+    mood: Scores | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """What a turn was found to be, and the memory without and with it."""
+
+    emotion: Emotion
+    before: Memory
+    after: Memory
+
+
 class EmotionDetector:
     """One session's: it learns the speaker's usual voice, and remembers the mood. What is large is shared by all of them.
 
-    Blocking, for about 8 ms for each second of sound (at most `MOST_S`) and 1 ms for the words, and once for 0.1 s to read
+    A turn may be looked at before it is one: `hear` its sound, `consider` it with its words, and put the memory `after` it in
+    place once it is decided. `detect_emotion` does all three.
+
+    Blocking, for about 4 ms for each second of sound (at most `MOST_S`) and 1 ms for the words, and once for 0.1 s to read
     the weights (`preload`): call it off the event loop, one call at a time.
     """
 
     def __init__(self, settings: EmotionSettings = EmotionSettings(), model: SoundModel | None = None) -> None:
+        self.memory = Memory(SpeakerManner())
         self._settings = settings
         self._model = model
-        self._speaker = SpeakerManner()
-        self._mood: Scores | None = None
 
     def detect_emotion(self, text: str, audio: Audio | None = None, language: str = "") -> Emotion:
         """Of one turn, in order: each call is remembered. `audio` is mono at 16 kHz; a `language` that is "" or unknown is
         guessed."""
+        considered = self.consider(text, self.hear(audio), language)
+        self.memory = considered.after
+        return considered.emotion
+
+    def hear(self, audio: Audio | None) -> Heard:
+        """What takes its time, and needs no words."""
+        if audio is None or not self._settings.sound:
+            return Heard()
+        recent = audio[-round(MOST_S * INPUT_RATE) :]
+        measured = voice.measure(recent)
+        return Heard(measured, self._model(recent) if measured is not None and self._model is not None else None)
+
+    def consider(self, text: str, heard: Heard = Heard(), language: str = "") -> Considered:
+        """The feeling in a turn; nothing is remembered yet."""
+        before = self.memory
         wording = words.read(text, language) if self._settings.words and _says_something(text) else None
-        recent = audio[-round(MOST_S * INPUT_RATE) :] if self._settings.sound and audio is not None else None
-        heard = voice.measure(recent) if recent is not None else None
-        manner = self._speaker.judge(heard) if heard is not None else None
-        if manner is not None and recent is not None and self._model is not None:
-            manner = manner.with_scores(self._model(recent))
+        manner = before.speaker.judge(heard.voice) if heard.voice is not None else None
+        if manner is not None and heard.scores is not None:
+            manner = manner.with_scores(heard.scores)
         if wording is None and manner is None:
-            return self._from_mood()
+            return self._from_mood(before)
         now = fuse(wording, manner)
-        if heard is not None:
-            self._speaker.learn(heard, float(now[LABELS.index("neutral")]))
-        return self._told(now, wording, manner)
+        mood = now if before.mood is None else _mixed(now, before.mood, self._settings.carried)
+        after = Memory(_learned(before.speaker, heard.voice, now), mood)
+        return Considered(_told(now, mood, wording, manner), before, after)
 
     def forget_mood(self) -> None:
         """What was felt so far says nothing of what follows (the conversation was cleared); the voice stays known."""
-        self._mood = None
+        self.memory = Memory(self.memory.speaker)
 
-    def _from_mood(self) -> Emotion:
+    def _from_mood(self, before: Memory) -> Considered:
         """Nothing was said that tells anything: what was is a guess at what is."""
-        if self._mood is None:
-            return Emotion("neutral", 0.0, 0.0)
-        self._mood = _mixed(PRIOR, self._mood, self._settings.carried)
-        label = LABELS[int(self._mood.argmax())]
-        return Emotion(label, 0.0 if label == "neutral" else 0.5, float(self._mood.max()), ("earlier turns",))
+        if before.mood is None:
+            return Considered(Emotion("neutral", 0.0, 0.0), before, before)
+        mood = _mixed(PRIOR, before.mood, self._settings.carried)
+        label = LABELS[int(mood.argmax())]
+        emotion = Emotion(label, 0.0 if label == "neutral" else 0.5, float(mood.max()), ("earlier turns",))
+        return Considered(emotion, before, Memory(before.speaker, mood))
 
-    def _told(self, now: Scores, wording: Wording | None, manner: Manner | None) -> Emotion:
-        smoothed = now if self._mood is None else _mixed(now, self._mood, self._settings.carried)
-        self._mood = smoothed
-        label = LABELS[int(smoothed.argmax())]
-        told = evidence(label, wording, manner)
-        if label != LABELS[int(now.argmax())]:
-            told.insert(0, "earlier turns")
-        return Emotion(label, intensity(label, wording, manner), float(smoothed.max()), tuple(told))
+
+def _learned(speaker: SpeakerManner, heard: Voice | None, now: Scores) -> SpeakerManner:
+    if heard is None:
+        return speaker
+    learned = copy(speaker)
+    learned.learn(heard, float(now[LABELS.index("neutral")]))
+    return learned
+
+
+def _told(now: Scores, mood: Scores, wording: Wording | None, manner: Manner | None) -> Emotion:
+    label = LABELS[int(mood.argmax())]
+    told = evidence(label, wording, manner)
+    if label != LABELS[int(now.argmax())]:
+        told.insert(0, "earlier turns")
+    return Emotion(label, intensity(label, wording, manner), float(mood.max()), tuple(told))
 
 
 def preload() -> None:

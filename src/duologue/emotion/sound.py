@@ -78,7 +78,7 @@ class Manner:
 
 
 class SpeakerManner:
-    """One speaker's usual manner, learned turn by turn. Not thread-safe.
+    """One speaker's usual manner, learned turn by turn. Not thread-safe; a copy (`copy.copy`) learns by itself.
 
     What a new speaker's figures will be is uncertain; each turn makes it less so. So the first turn of a deep, slow voice is
     not sad, and no rule for "too little known yet" is needed.
@@ -101,7 +101,7 @@ class SpeakerManner:
         """`neutral` is the probability that the turn was: an outburst must not become what is usual."""
         weight = max(neutral, 0.1) * min(1.0, voice.seconds)
         self._weight += weight
-        self._sum += weight * _figures(voice)
+        self._sum = self._sum + weight * _figures(voice)
 
 
 def _figures(voice: Voice) -> Scores:

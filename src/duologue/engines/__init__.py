@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from duologue.audio import Audio, Frame
+from duologue.emotion import Considered, EmotionSettings, Heard, Memory
 from duologue.places.thread import Lane
 
 
@@ -259,8 +260,33 @@ class SpeechModel(Writer, Protocol):
         ...
 
 
-Engine: TypeAlias = VadModel | TurnDetector | Recognizer | Writer | Speaker
-Task: TypeAlias = Literal["vad", "turn_detector", "recognizer", "writer", "speaker"]
+class Feeling(Protocol):
+    """One session's sense of what the user feels. A turn is looked at before it is decided, perhaps more than once; it is
+    remembered by putting `memory` to what it was `after`, and forgotten by what it was `before`."""
+
+    memory: Memory
+
+    async def hear(self, audio: Audio) -> Heard:
+        """How a turn was said so far (16 kHz); begun while its words are still being found out."""
+        ...
+
+    async def consider(self, text: str, heard: Heard, language: str) -> Considered:
+        """What it is with its words. Within a few milliseconds, since a reply waits for it."""
+        ...
+
+    def forget_mood(self) -> None:
+        """The conversation was cleared."""
+        ...
+
+
+class EmotionModel(Protocol):
+    about: About
+
+    def open(self, settings: EmotionSettings) -> Feeling: ...
+
+
+Engine: TypeAlias = VadModel | TurnDetector | Recognizer | Writer | Speaker | EmotionModel
+Task: TypeAlias = Literal["vad", "turn_detector", "recognizer", "writer", "speaker", "emotion"]
 """A `SpeechModel` is registered as a writer."""
 
 

@@ -6,15 +6,17 @@ Loading is parallel (each engine on a thread of its own), because readiness with
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar, cast
 
 from duologue import languages
 from duologue.config import Engines
 from duologue.engines import (
+    EmotionModel,
     Engine,
     Loading,
     Polyglot,
@@ -49,6 +51,10 @@ class Lineup:
     lanes: tuple[Lane, ...] = field(default=(), repr=False)
     texts: TextDetector = field(default_factory=TextDetector, repr=False)
     """What typed words are written in."""
+    emotion: EmotionModel | None = None
+    """Without one nobody's feelings are looked for, and every reply is in an even tone."""
+    failed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    """Speakers that were asked for and could not be loaded, each with the reason."""
 
     def hearing(self) -> Recognizer:
         """The recogniser as one session has it (a `Hearing` where it is a `Polyglot`)."""
@@ -66,6 +72,7 @@ class Lineup:
             "recognizer": self.recognizer.about.name,
             "writer": self.writer.about.name,
             "speakers": ", ".join(speaker.about.name for speaker in self.speakers),
+            "emotion": self.emotion.about.name if self.emotion else "none",
         }
 
     def voices(self, language: str, voice: str = "") -> tuple[Speaker, ...]:
@@ -77,6 +84,18 @@ class Lineup:
         ]
         able = languages.best_first(language, able, lambda speaker: speaker.about.name)
         return tuple(sorted(able, key=lambda speaker: voice not in speaker.about.voices))
+
+    def better(self, language: str, speaker: str) -> tuple[tuple[str, str], ...]:
+        """The speakers that the table puts before this one for the language and that cannot speak it here, each with why."""
+        chain = languages.LANGUAGES[language].voices if language in languages.LANGUAGES else ()
+        names = chain[: chain.index(speaker)] if speaker in chain else ()
+        here = {each.about.name: each.about for each in self.speakers}
+        able = [name for name in names if name in here and language in (here[name].languages or [language])]
+        mute = f"does not speak {languages.name_of(language)}"
+        absent = "is not among the speakers of this server"
+        return tuple(
+            (name, mute if name in here else self.failed.get(name, absent)) for name in names if name not in able
+        )
 
     def check_voice(self, voice: str) -> None:
         """Raises `ClientError` (unknown_voice) for a name that is no speaker's; "" is everybody's default."""
@@ -101,7 +120,7 @@ def load(engines: Engines, model: Callable[[str], Path], fetch: Callable[[str], 
 
     Raises the `ConfigError` or `EngineError` of the first that the server cannot do without.
 
-    The turn detector and all voices but the last can be done without: a warning says so.
+    The turn detector, the sense of feelings and all voices but the last can be done without: a warning says so.
     """
     return _Loader(engines, model, fetch if engines.fetch else None).lineup()
 
@@ -121,6 +140,7 @@ class _Loader:
             ("recognizer", self._engines.recognizer),
             ("turn_detector", self._engines.turn_detector),
             ("vad", self._engines.vad),
+            ("emotion", self._engines.emotion),
         ]
         with ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="duologue-load") as pool:
             results = list(pool.map(lambda task: self._try(*task), wanted))
@@ -149,9 +169,11 @@ class _Loader:
                 recognizer=cast(Recognizer, self._need(found["recognizer", self._engines.recognizer])),
                 writer=cast(Writer, self._need(found["writer", self._engines.writer])),
                 speakers=self._voices([found["speaker", name] for name in self._engines.speakers]),
+                emotion=cast(EmotionModel | None, self._spare(found["emotion", self._engines.emotion])),
                 warnings=tuple(self._warnings),
                 lanes=tuple(self._lanes),
                 texts=texts,
+                failed=MappingProxyType(self._failed(found)),
             )
         except DuologueError:
             for lane in self._lanes:
@@ -167,6 +189,10 @@ class _Loader:
         return tuple(
             speakable(cast(Speaker, voice)) if self._engines.speakable else cast(Speaker, voice) for voice in voices
         )
+
+    def _failed(self, found: Mapping[tuple[Task, str], Engine | DuologueError | None]) -> dict[str, str]:
+        results = {name: found["speaker", name] for name in self._engines.speakers}
+        return {name: result.message for name, result in results.items() if isinstance(result, DuologueError)}
 
     def _need(self, result: Engine | DuologueError | None) -> Engine:
         if isinstance(result, DuologueError):

@@ -1,7 +1,7 @@
 """Engines that play a script: no model, no thread, no randomness. What tests, demonstrations and a first run without
 weights speak with.
 
-They wait with `asyncio.sleep` only, so a loop whose clock jumps runs them in no time. All five read one table of settings,
+They wait with `asyncio.sleep` only, so a loop whose clock jumps runs them in no time. All six read one table of settings,
 `engines.settings.scripted`; each takes the names it knows.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from duologue import config
 from duologue.audio import FRAME_S, Audio, Frame
+from duologue.emotion import Considered, Emotion, EmotionDetector, EmotionSettings, Heard
 from duologue.engines import (
     About,
     Loading,
@@ -74,6 +75,43 @@ class ScriptedTurnDetector:
     async def complete(self, audio: Audio, text: str) -> float:
         await asyncio.sleep(self.delay_s)
         return self.score(audio, text) if callable(self.score) else self.score
+
+
+def unmoved(text: str) -> Emotion:
+    """What the scripted detector finds unless it is told otherwise."""
+    return Emotion("neutral", 0.0, 0.8)
+
+
+@dataclass
+class ScriptedEmotion:
+    """Finds in the words what `feels` says of them, and nothing in the sound; has no mood."""
+
+    feels: Callable[[str], Emotion] = unmoved
+    delay_s: float = 0.002  # what the words take on a lane
+    about: About = ABOUT
+
+    def open(self, settings: EmotionSettings) -> ScriptedFeeling:
+        return ScriptedFeeling(self, settings)
+
+
+class ScriptedFeeling:
+    """One session's; the real memory, of which nothing is made."""
+
+    def __init__(self, model: ScriptedEmotion, settings: EmotionSettings) -> None:
+        self.memory = EmotionDetector().memory
+        self._model = model
+        self._settings = settings
+
+    async def hear(self, audio: Audio) -> Heard:
+        return Heard()
+
+    async def consider(self, text: str, heard: Heard, language: str) -> Considered:
+        await asyncio.sleep(self._model.delay_s)
+        found = self._model.feels(text) if self._settings.words else unmoved(text)
+        return Considered(found, self.memory, self.memory)
+
+    def forget_mood(self) -> None:
+        """There is none."""
 
 
 @dataclass
@@ -273,6 +311,10 @@ def load_recognizer(loading: Loading) -> ScriptedRecognizer:
 
 def load_writer(loading: Loading) -> ScriptedWriter:
     return ScriptedWriter(**_settings(loading, "replies", "delay_s", "token_s", "fail_at"))
+
+
+def load_emotion(loading: Loading) -> ScriptedEmotion:
+    return ScriptedEmotion(**_settings(loading, "delay_s"))
 
 
 def load_speaker(loading: Loading) -> ScriptedSpeaker:

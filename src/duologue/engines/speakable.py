@@ -327,17 +327,22 @@ def speakable(speaker: Speaker) -> Speaker:
     return _Speakable(speaker)
 
 
+def as_written(speaker: Speaker) -> Speaker:
+    """The same voice, given what is written."""
+    return speaker.bare if isinstance(speaker, _Speakable) else speaker
+
+
 class _Speakable:
     def __init__(self, speaker: Speaker) -> None:
         self.about = speaker.about
-        self._speaker = speaker
+        self.bare = speaker
 
     def close(self) -> None:
-        getattr(self._speaker, "close", lambda: None)()
+        getattr(self.bare, "close", lambda: None)()
 
     async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
         given = _Given()
-        sounds: Any = self._speaker.speak(given.of(text, style.language), style)
+        sounds: Any = self.bare.speak(given.of(text, style.language), style)
         async with aclosing(sounds):
             async for sound in sounds:
                 yield replace(sound, words=tuple(given.back(sound.words)))

@@ -77,6 +77,17 @@ def choice(*values: str) -> Check:
     return Check(" ".join(f"`{value}`" for value in values), run)
 
 
+def flag() -> Check:
+    """True or false. Raises bad_type."""
+
+    def run(name: str, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ClientError("bad_type", f"{name} must be true or false")
+        return value
+
+    return Check("boolean", run)
+
+
 def _within(name: str, value: float, low: float, high: float) -> float:
     if not low <= value <= high:
         raise ClientError("bad_value", f"{name} must be from {low} to {high}")

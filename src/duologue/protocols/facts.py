@@ -93,6 +93,18 @@ class Understood:
 
 
 @dataclass(frozen=True, slots=True)
+class Felt:
+    """What the user feels in a decided turn, as far as can be told: `duologue.emotion.Emotion`. May follow the reply's first
+    words; told again where more became known."""
+
+    turn: int
+    label: str
+    intensity: float
+    confidence: float
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reopened:
     """The turn was closed too early: its final transcript and reply are void, the user goes on within the same turn."""
 
@@ -135,12 +147,17 @@ class ReplyWithdrawn:
 
 @dataclass(frozen=True, slots=True)
 class ReplyVoice:
-    """Who speaks from here on, in which language; and which better voices of the chain do not, each with its reason."""
+    """Who speaks from here on, in which language and tone; and which better voices do not, each with its reason.
+
+    `unmet` says why this voice cannot sound as it should, "" if it can.
+    """
 
     turn: int
     speaker: str
     language: str
     passed_over: tuple[tuple[str, str], ...]
+    emotion: str = "neutral"
+    unmet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +341,7 @@ Fact: TypeAlias = (
     | UserSpeech
     | Heard
     | Understood
+    | Felt
     | Reopened
     | TurnDropped
     | Nudged

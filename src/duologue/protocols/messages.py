@@ -12,7 +12,7 @@ from typing import Any
 from duologue import protocols as p
 from duologue.audio import checked_rate
 from duologue.errors import ClientError
-from duologue.protocols.checks import Check, choice, number, text, whole
+from duologue.protocols.checks import Check, choice, flag, number, text, whole
 
 LANGUAGES = ("en", "hi", "es", "ms", "ta", "te", "mr")
 EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised")
@@ -92,8 +92,15 @@ class Incoming:
 SETTINGS: tuple[Field, ...] = (
     Field("language", choice("auto", *LANGUAGES), "what the user speaks; `auto` follows the user", False),
     Field("voice", text(VOICE_CHARS, empty=True), "a voice's name; empty is the engine's default", False),
-    Field("emotion", choice(*EMOTIONS), "the tone of the reply", False),
+    Field(
+        "emotion",
+        choice("auto", *EMOTIONS),
+        "the tone of the reply; `auto` answers the user's feelings, any other is kept",
+        False,
+    ),
     Field("intensity", number(0, 2), "how much of it; 1 is natural", False),
+    Field("feelings", flag(), "the user's feelings are looked for, told and answered", False),
+    Field("speakable", flag(), "numbers, dates, amounts and links are said as words of the language", False),
     Field("speed", number(0.5, 2), "factor on the voice's own rate", False),
     Field(
         "instructions", text(INSTRUCTIONS_CHARS, empty=True), "what the model is told before the conversation", False

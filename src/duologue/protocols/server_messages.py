@@ -20,11 +20,12 @@ class Part:
     kind: str
     meaning: str
     value: Callable[[Any], Any] | None = None
+    digits: int = 1
 
     def of(self, fact: p.Fact) -> Any:
         value = getattr(fact, self.name) if self.value is None else self.value(fact)
         if isinstance(value, float):
-            return round(value, 1)
+            return round(value, self.digits)
         return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -117,6 +118,17 @@ SERVER: Mapping[type[p.Fact], Outgoing] = {
     ),
     p.Heard: TRANSCRIPT,
     p.Understood: TRANSCRIPT,
+    p.Felt: Outgoing(
+        "emotion",
+        "What the user feels in a turn that is decided, as far as can be told. May come after the reply has begun, and again.",
+        (
+            TURN,
+            Part("label", "string", "`neutral` `happy` `sad` `angry` `surprised`"),
+            Part("intensity", "number 0–2", "1 is a clear feeling", digits=2),
+            Part("confidence", "number 0–1", "the probability that the label is right", digits=2),
+            Part("evidence", "list of strings", "what it rests on, strongest first, in English"),
+        ),
+    ),
     p.Reopened: Outgoing(
         "reopened",
         "The turn was closed too early and goes on: its final transcript is partial again; drop the words and the sound of "
@@ -139,6 +151,8 @@ SERVER: Mapping[type[p.Fact], Outgoing] = {
                 "better ones that do not, each with the reason",
                 lambda fact: [{"speaker": speaker, "reason": reason} for speaker, reason in fact.passed_over],
             ),
+            Part("emotion", "string", "the tone that it was asked for"),
+            Part("unmet", "string", "why it cannot sound like that; empty: it can"),
         ),
     ),
     p.ReplyWord: Outgoing(

@@ -214,9 +214,16 @@ class Realtime:
         item = p.user_item(self._scene.session, fact.turn)
         return self._extension("language", item_id=item, language=fact.language)
 
+    def _felt(self, fact: p.Felt) -> list[str]:
+        item = p.user_item(self._scene.session, fact.turn)
+        felt = {"label": fact.label, "intensity": round(fact.intensity, 2), "confidence": round(fact.confidence, 2)}
+        return self._extension("emotion", item_id=item, **felt, evidence=list(fact.evidence))
+
     def _reply_voice(self, fact: p.ReplyVoice) -> list[str]:
         response = self._scene.responses.get(fact.turn)
-        return self._extension("voice", response_id=response, speaker=fact.speaker, language=fact.language)
+        passed = [{"speaker": speaker, "reason": reason} for speaker, reason in fact.passed_over]
+        voice = {"speaker": fact.speaker, "language": fact.language, "emotion": fact.emotion}
+        return self._extension("voice", response_id=response, **voice, passed_over=passed, unmet=fact.unmet)
 
     def _interrupted(self, fact: p.Interrupted) -> list[str]:
         by_voice, messages = self._hearing.yielded(fact.turn)
@@ -307,6 +314,7 @@ TOLD: Final[Mapping[type, Teller]] = {
     p.Heard: Realtime._heard,
     p.TurnDropped: lambda realtime, fact: realtime._hearing.dropped(fact),
     p.Understood: Realtime._understood,
+    p.Felt: Realtime._felt,
     p.Nudged: lambda realtime, fact: realtime._hearing.nudged(fact),
     p.Ducked: lambda realtime, fact: realtime._hearing.ducked(fact),
     p.Resumed: lambda realtime, fact: realtime._hearing.resumed(fact),

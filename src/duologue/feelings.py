@@ -1,0 +1,175 @@
+"""What the user feels, turn by turn, and the tone of the replies that follows from it.
+
+The sound of a turn is measured from the first pause on, while its words are still being found out; with the words the feeling
+is known within milliseconds, and the reply, which begins with the words, waits for no more than `feelings.wait_s`. What comes
+later is for the next reply. Of a turn that is only a pause nothing is told and nothing remembered.
+
+A feeling that cannot be found out costs its turn nothing: the reply keeps the tone that it would have had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from duologue.audio import Audio
+from duologue.config import Feelings as Settings
+from duologue.core.events import Turn
+from duologue.emotion import Considered, EmotionSettings, Heard
+from duologue.engines import EmotionModel, Message
+from duologue.languages import AUTO
+from duologue.protocols import Fact, Felt
+from duologue.tone import USUAL, Tone, TonePolicy
+from duologue.wishes import Wishes
+from duologue.work import Work
+
+log = logging.getLogger(__name__)
+
+
+class Take:
+    """One look at a turn; the cause of its work. `words` are given later than the sound."""
+
+    def __init__(self, turn: Turn, audio: Audio | None) -> None:
+        self.turn = turn
+        self.audio = audio
+        self.words: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+        self.found: asyncio.Future[Considered | None] = asyncio.get_running_loop().create_future()
+        self.decided = False
+
+    @property
+    def text(self) -> str | None:
+        return self.words.result()[0] if self.words.done() else None
+
+
+class Feelings:
+    """One session's. Without a `model`, or where the client wants none of it, every tone is the usual one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: TonePolicy,
+        model: EmotionModel | None,
+        wishes: Wishes,
+        work: Work,
+        tell: Callable[[Fact], None],
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        chosen = EmotionSettings(settings.words, settings.sound, settings.carried)
+        self._feeling = None if model is None else model.open(chosen)
+        self._wishes = wishes
+        self._work = work
+        self._tell = tell
+        self._take: Take | None = None
+        self._last: tuple[Take, Considered] | None = None  # the last turn that was remembered
+        self._tone = USUAL
+
+    # ── A turn, as it comes to be known ───────────────────────────────────────────────────────────────────────────
+
+    def paused(self, turn: Turn, audio: Audio | None) -> None:
+        """The user fell silent: its sound so far is listened to."""
+        if self._wanted and audio is not None:
+            self._begin(turn, audio)
+
+    def worded(self, turn: Turn, text: str, audio: Audio | None = None) -> None:
+        """These are its words. Said again of the same ones it changes nothing."""
+        if not self._wanted:
+            return
+        take = self._take
+        if take is None or take.turn != turn or take.text not in (None, text):
+            take = self._begin(turn, audio)
+        if not take.words.done():
+            take.words.set_result((text, self._wishes.heard_language))
+
+    def decided(self, turn: Turn) -> None:
+        """The turn is over: what it is found to be is told and remembered, now or as soon as it is known."""
+        take = self._take
+        if take is not None and take.turn == turn and not take.decided:
+            take.decided = True
+            take.found.add_done_callback(lambda found: self._settle(take))
+
+    def understood(self, turn: int, text: str) -> None:
+        """Words that came after the turn's answer: it is looked at again, with them."""
+        if self._last is not None and self._last[0].turn.number == turn and text:
+            take, _ = self._last
+            self.reopened(take.turn)
+            self.worded(take.turn, text, take.audio)
+            self.decided(take.turn)
+
+    def reopened(self, turn: Turn) -> None:
+        """It was not over: what was remembered of it is forgotten."""
+        if self._last is not None and self._last[0].turn.number == turn.number and self._feeling is not None:
+            self._feeling.memory = self._last[1].before
+        self._take = self._last = None
+
+    def forget(self) -> None:
+        """The conversation was cleared."""
+        self._tone, self._last = USUAL, None
+        if self._feeling is not None:
+            self._feeling.forget_mood()
+
+    # ── What is made of it ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def tone(self, turn: Turn) -> Tone:
+        """Of the reply to `turn`, as far as can be known in time; of one to no words, that of the turn before. Where the client
+        chose a tone for itself, nothing is to be answered."""
+        if not self._wanted or self._wishes.settings.emotion != AUTO:
+            return USUAL
+        take = self._take
+        if take is not None and take.turn == turn and not take.found.done():
+            await asyncio.wait([take.found], timeout=self._settings.wait_s)
+        if take is None or take.turn != turn or not take.found.done():
+            return self._tone
+        return self._tone_of(take.found.result())
+
+    def _tone_of(self, found: Considered | None) -> Tone:
+        if found is None:
+            return self._tone
+        tone, settings = self._policy.tone(found.emotion), self._settings
+        spoken = tone if settings.voice else USUAL
+        return replace(spoken, instruction=tone.instruction if settings.tell_model else "")
+
+    @property
+    def _wanted(self) -> bool:
+        return self._feeling is not None and self._wishes.settings.feelings
+
+    def _begin(self, turn: Turn, audio: Audio | None) -> Take:
+        self._take = take = Take(turn, audio if self._settings.sound else None)
+        self._work.start("feel", take, self._feel, take)
+        return take
+
+    async def _feel(self, take: Take) -> None:
+        found = None
+        try:
+            found = await self._consider(take)
+        except Exception as error:  # whatever it is, the turn goes on without
+            log.warning("what is felt in turn %s stays unknown: %r", take.turn.number, error)
+        finally:
+            if not take.found.done():
+                take.found.set_result(found)
+
+    async def _consider(self, take: Take) -> Considered:
+        assert self._feeling is not None
+        heard = Heard() if take.audio is None else await self._feeling.hear(take.audio)
+        text, language = await take.words
+        return await self._feeling.consider(text, heard, language)
+
+    def _settle(self, take: Take) -> None:
+        found = take.found.result()
+        if found is None or self._feeling is None or take is not self._take:
+            return
+        self._feeling.memory, self._last, self._tone = found.after, (take, found), self._tone_of(found)
+        felt = found.emotion
+        self._tell(Felt(take.turn.number, felt.label, felt.intensity, felt.confidence, felt.evidence))
+
+
+def noted(messages: list[Message], note: str, *, heard: bool) -> list[Message]:
+    """With what the model is told for this answer alone. It comes last, behind the user's words or before their sound
+    (`heard`): a cache of everything before it stays good. What a function gave is not answered with feelings."""
+    if note and heard:
+        return [*messages, Message("user", f"({note})")]
+    if not note or not messages or messages[-1].role != "user":
+        return messages
+    return [*messages[:-1], replace(messages[-1], content=f"{messages[-1].content}\n\n({note})")]

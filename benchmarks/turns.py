@@ -17,6 +17,7 @@ from benchmarks.figures import Figure
 from benchmarks.pauses import Outcome, Pause, Policy, best_at, evaluate, frontier
 from benchmarks.recordings import Recording
 from duologue.app import App
+from duologue.core.endpointing import Evidence
 from duologue.core.patience import Patience
 
 COUNTED: Final = ("questions", "turns")
@@ -82,7 +83,7 @@ def threshold(at_least: float, complete_s: float, incomplete_s: float) -> Policy
 
 def in_force(patience: Patience) -> Policy:
     """What the turn machine does with these settings."""
-    return lambda pause: patience.pause_s(pause.complete)
+    return lambda pause: Evidence(pause.complete, pause.text).wait_s(patience)
 
 
 def _thresholds() -> Iterator[tuple[str, Policy]]:

@@ -32,10 +32,22 @@ from duologue.trace import Row
 F = TypeVar("F")
 
 TIMINGS = Config(
-    speech=SpeechSettings(start_probability=0.5, stop_probability=0.35, start_s=0.064, stop_s=0.096, lead_in_s=0.3),
+    speech=SpeechSettings(
+        start_probability=0.5,
+        stop_probability=0.35,
+        start_s=0.064,
+        stop_s=0.096,
+        fall_s=0.096,
+        fall_db=30.0,
+        above_room_db=8.0,
+        doubt_s=0.3,
+        lead_in_s=0.3,
+    ),
     patience=Patience(
         complete_s=0.25,
         incomplete_s=1.5,
+        adapts=False,
+        ready_s=0.15,
         barge_in_s=0.8,
         barge_in_words=2,
         resume_s=0.45,
@@ -44,6 +56,8 @@ TIMINGS = Config(
         reopen_heard_s=0.8,
         longest_turn_s=60.0,
         drafts=4,
+        draft_from=0.1,
+        draft_after_s=0.4,
     ),
     pacing=Pacing(lead_s=0.8, block_s=0.06, draft_s=4.0, ahead_s=12.0),
     cutting=Cutting(shortest=8, hungry_s=1.0, starving_s=0.35, starving_words=4, longest=240),

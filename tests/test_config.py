@@ -20,7 +20,18 @@ from duologue import config, models
 from duologue.app import App
 from duologue.config import Config, Rtc, load, override
 from duologue.core.clauses import Clauses
-from duologue.core.events import Event, Overheard, ReplyAudible, SpeechStarted, SpeechStopped, Transcribed, Turn, Typed
+from duologue.core.endpointing import Evidence
+from duologue.core.events import (
+    Event,
+    Overheard,
+    ReplyAudible,
+    Scored,
+    SpeechStarted,
+    SpeechStopped,
+    Transcribed,
+    Turn,
+    Typed,
+)
 from duologue.core.playout import Playout
 from duologue.core.speech import SpeechDetector
 from duologue.core.turns import Turns
@@ -123,10 +134,34 @@ def speech_edges(settings: Config) -> Any:
     return [detector.feed(p, index * 512, index * 512 + 512) for index, p in enumerate(probabilities)]
 
 
+def quiet_edges(settings: Config) -> Any:
+    """A voice in a room, which the model never stops hearing: it dips, stops just so, far, and then only grows softer."""
+    levels = [-50.0] * 40 + [-20.0] * 9 + [-45.0] * 2 + [-20.0] * 9 + [-43.0] * 12 + [-20.0] * 9 + [-55.0] * 20
+    detector = SpeechDetector(settings.speech, 16_000)
+    return [detector.feed(1.0, index * 512, index * 512 + 512, level) for index, level in enumerate(levels)]
+
+
+def endings(settings: Config) -> Any:
+    """When turns end and replies are prepared, for a speaker who pauses, and who by the opinion goes on."""
+    seen: list[Any] = []
+    for complete in (0.05, 0.3, 0.9):
+        turns = Turns(settings.patience)
+        turns.handle(SpeechStarted(0, 0.0), 0.0)
+        turns.handle(SpeechStopped(0.0), 1.0)
+        turns.handle(SpeechStarted(0, 0.0), 1.9)
+        turns.handle(SpeechStopped(0.0), 3.0)
+        seen.append(turns.handle(Scored(turns.hearing, complete), 3.05))
+        seen.append(turns.handle(Transcribed(turns.hearing, "words", 1.0), 3.1))
+        seen += [turns.handle(Scored(turns.hearing, complete), 3.0 + lasted_s) for lasted_s in (0.2, 0.3, 0.5)]
+        while turns.wake_at is not None and turns.wake_at < 9.0:
+            seen.append((turns.wake_at, turns.wake(turns.wake_at)))
+    return seen
+
+
 def turn_taking(settings: Config) -> Any:
     """When the machine wants to be woken, and what it does, in a talk that touches every patience."""
     turns = Turns(settings.patience)
-    seen: list[Any] = [settings.patience.pause_s(share) for share in (0.0, 1.0)]
+    seen: list[Any] = [Evidence(share).wait_s(settings.patience) for share in (0.0, 1.0)]
     for index, pause_s in enumerate((0.2, 0.3)):
         at = 10.0 * index
         seen.append((turns.handle(SpeechStarted(0, 0.0), at), turns.wake_at))
@@ -145,7 +180,7 @@ def talked_over(settings: Config) -> Any:
     """Speech over the reply at several moments: does the turn open again, do two words take the floor, how long is waited?"""
     seen: list[Any] = []
     for audible_at, speech_at in ((4.6, 5.2), (4.6, 5.6), (5.9, 6.1)):
-        turns = Turns(replace(settings.patience, incomplete_s=1.5))
+        turns = Turns(replace(settings.patience, incomplete_s=1.5, ready_s=0.0))
         turns.handle(SpeechStarted(0, 0.0), 1.0)
         turns.handle(SpeechStopped(0.0), 3.0)
         turns.handle(Transcribed(Turn(1, 0), "hello", 1.0), 3.1)
@@ -381,9 +416,17 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "speech.stop_probability": (0.2, speech_edges),
     "speech.start_s": (0.128, speech_edges),
     "speech.stop_s": (0.16, speech_edges),
+    "speech.fall_s": (0.16, quiet_edges),
+    "speech.fall_db": (15.0, quiet_edges),
+    "speech.above_room_db": (20.0, quiet_edges),
+    "speech.doubt_s": (0.6, quiet_edges),
     "speech.lead_in_s": (0.1, speech_edges),
     "patience.complete_s": (0.5, turn_taking),
     "patience.incomplete_s": (2.5, turn_taking),
+    "patience.adapts": (False, endings),
+    "patience.ready_s": (0.05, endings),
+    "patience.draft_from": (0.4, endings),
+    "patience.draft_after_s": (0.25, endings),
     "patience.barge_in_s": (1.2, talked_over),
     "patience.barge_in_words": (3, overheard),
     "patience.backchannel_s": (1.2, talked_over),

@@ -70,8 +70,7 @@ def test_what_was_there_before_is_heard_first_and_each_pause_has_its_take() -> N
         hearing, recognizer = ear(3), Counting(delay_s=0.1)
         hearing.feed(frame(3))
         hearing.pause(FIRST)
-        hearing.feed(frame(4))
-        hearing.pause(SECOND)
+        asyncio.get_running_loop().call_later(0.5, speak_on, hearing, frame(4))
         assert await listen(hearing, recognizer, 1.0) == [(FIRST, "4"), (SECOND, "5")]
         assert recognizer.heard == [0, 1, 2, 3, 4]
         assert recognizer.closed
@@ -80,12 +79,29 @@ def test_what_was_there_before_is_heard_first_and_each_pause_has_its_take() -> N
     virtual.run(main())
 
 
+def speak_on(hearing: Ear, sound: Frame) -> None:
+    hearing.turn = SECOND
+    hearing.feed(sound)
+    hearing.pause(SECOND)
+
+
 def test_the_answer_to_an_old_pause_stays_with_its_take() -> None:
     async def main() -> None:
         hearing = ear(3)
         hearing.pause(FIRST)
-        hearing.turn = SECOND  # the user speaks on before the words have come
-        assert await listen(hearing, Counting(delay_s=0.5), 1.0) == [(FIRST, "3")]
+        asyncio.get_running_loop().call_later(0.3, speak_on, hearing, frame(3))  # before the words have come
+        assert await listen(hearing, Counting(delay_s=0.5), 2.0) == [(FIRST, "3"), (SECOND, "4")]
+
+    virtual.run(main())
+
+
+def test_a_pause_that_is_over_before_the_recogniser_comes_to_it_is_not_answered() -> None:
+    async def main() -> None:
+        hearing, recognizer = ear(3), Counting(delay_s=0.5)
+        hearing.pause(FIRST)
+        speak_on(hearing, frame(3))
+        assert await listen(hearing, recognizer, 2.0) == [(SECOND, "4")]
+        assert recognizer.heard == [0, 1, 2, 3]
 
     virtual.run(main())
 
@@ -134,7 +150,7 @@ def test_a_recogniser_that_owes_an_answer_has_a_limit(hangs_at: int) -> None:
     async def main() -> None:
         hearing = ear(3)
         hearing.pause(FIRST)
-        hearing.pause(SECOND)
+        hearing.pause(FIRST)
         with pytest.raises(EngineError) as failed:
             await listen(hearing, Counting(hangs_at=hangs_at), 6.0)
         assert failed.value.code == "engine_timeout"

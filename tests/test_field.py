@@ -130,7 +130,7 @@ FIELD = {
     17: Answer(
         "turns end too late, or in mid-sentence",
         (
-            "test_turns.py::test_the_pause_is_geometric_between_its_extremes",
+            "test_endpointing.py::test_the_wait_is_geometric_between_its_extremes",
             "test_session.py::test_a_turn_closed_too_early_is_one_turn_and_not_two",
             "test_session.py::test_a_pause_within_a_turn_costs_a_draft_that_nobody_sees",
         ),

@@ -30,7 +30,7 @@ from duologue.core.events import (
 from duologue.core.turns import Manners, Patience, Phase, Turns
 
 FIRST, SECOND, THIRD = Turn(1, 0), Turn(2, 0), Turn(3, 0)
-PATIENCE = Patience(complete_s=0.25, incomplete_s=1.5)
+PATIENCE = Patience(complete_s=0.25, incomplete_s=1.5, adapts=False, ready_s=0.0)
 
 
 def run(manners: Manners, *script: tuple[float, Event]) -> tuple[Turns, list[Todo]]:
@@ -106,7 +106,12 @@ def test_a_reply_asked_for_while_a_microphone_by_hand_is_open_comes_at_once_besi
         (3.0, TurnHandedOver()),
         (3.1, Transcribed(FIRST, "hello", 1.0)),
     )
-    assert todos == [Listen(FIRST, 0), Answer(SECOND), Transcribe(FIRST), Commit(FIRST, "hello", answer=False)]
+    assert todos == [
+        Listen(FIRST, 0),
+        Answer(SECOND),
+        Transcribe(FIRST),
+        Commit(FIRST, "hello", answer=False, rule="client"),
+    ]
     assert turns.phase is Phase.IDLE
 
 
@@ -124,7 +129,7 @@ def test_a_reply_that_does_not_yield_goes_on_and_what_was_said_is_answered_after
         (5.0, ReplyEnded(FIRST)),
     )
     assert todos == [
-        Commit(FIRST, "go"),
+        Commit(FIRST, "go", rule="typed"),
         Listen(SECOND, 0),
         Transcribe(SECOND),
         Commit(SECOND, "and then", answer=False),
@@ -169,12 +174,14 @@ BY_HAND = Manners(answers=False, yields=False, by_hand=True)
 def test_a_turn_by_hand_ends_when_the_client_says_so_however_long_it_was() -> None:
     turns, todos = run(BY_HAND, (0.0, SpeechStarted(0, 0.0)), (500.0, TurnHandedOver()))
     assert todos == [Listen(FIRST, 0), Transcribe(FIRST)]
-    assert turns.handle(Transcribed(FIRST, "hello", 1.0), 500.1) == [Commit(FIRST, "hello", answer=False)]
+    assert turns.handle(Transcribed(FIRST, "hello", 1.0), 500.1) == [
+        Commit(FIRST, "hello", answer=False, rule="client")
+    ]
 
 
 def test_a_turn_by_hand_is_one_even_if_nothing_was_understood() -> None:
     turns, _ = run(BY_HAND, (0.0, SpeechStarted(0, 0.0)), (1.0, TurnHandedOver()), (1.01, Asked()))
-    assert turns.handle(Transcribed(FIRST, "", 1.0), 1.1) == [Commit(FIRST, "")]
+    assert turns.handle(Transcribed(FIRST, "", 1.0), 1.1) == [Commit(FIRST, "", rule="client")]
     assert turns.phase is Phase.THINKING
 
 
@@ -187,13 +194,13 @@ def test_a_turn_by_hand_beside_a_reply_is_written_down_and_not_answered() -> Non
         (0.6, Transcribed(SECOND, "hello", 1.0)),
         (2.0, ReplyEnded(FIRST)),
     )
-    assert todos[-1] == Commit(SECOND, "hello", answer=False)
+    assert todos[-1] == Commit(SECOND, "hello", answer=False, rule="client")
     assert turns.phase is Phase.IDLE
 
 
 def test_nobody_speaks_for_long_and_the_model_goes_on() -> None:
     turns, todos = run(Manners(nudge_s=5.0), (0.0, Typed("hi")), (1.0, ReplyEnded(FIRST)), (5.9, StopPressed()))
-    assert todos == [Commit(FIRST, "hi")]
+    assert todos == [Commit(FIRST, "hi", rule="typed")]
     assert turns.wake(6.0) == [Nudge(SECOND), Answer(SECOND)]
 
 

@@ -19,6 +19,7 @@ from dialogue import TIMINGS, Dialogue, converse, decided_at, lineup, play, says
 
 from duologue.audio import Audio, Frame
 from duologue.config import Limits
+from duologue.core.endpointing import Evidence
 from duologue.core.playout import Pacing
 from duologue.engines import About, Pause, Prompt, Sound, Style, Transcript
 from duologue.engines.scripted import (
@@ -53,7 +54,10 @@ from duologue.protocols import (
     UserSpeech,
 )
 
-PAUSE_S = TIMINGS.patience.pause_s(0.9)  # the scripted turn detector is always this sure
+PAUSE_S = Evidence(0.9).wait_s(TIMINGS.patience)  # the scripted turn detector is always this sure
+READY_S = (
+    0.33  # the pause is noticed, its words are known, the model writes and the voice speaks: the draft can be heard
+)
 LONG = "This is a long reply that goes on for a while, so that there is time enough to talk over it in the middle."
 
 
@@ -65,7 +69,7 @@ def test_two_plain_turns() -> None:
         "plain", play([(1, 2), (5, 6)], 9, engines=lineup(recognizer=says("What is it?", "Tell me more.")))
     )
     assert states(seen) == ["hearing", "thinking", "speaking", "listening"] * 2
-    assert decided_at(seen) == pytest.approx([2.016 + PAUSE_S, 6.016 + PAUSE_S], abs=0.001)
+    assert decided_at(seen) == pytest.approx([2.016 + READY_S, 6.016 + READY_S], abs=0.001)
     assert [done.text for done in seen.of(ReplyDone)] == ["You said: What is it?", "You said: Tell me more."]
     assert seen.history == [
         ("user", "What is it?"),
@@ -79,8 +83,9 @@ def test_two_plain_turns() -> None:
 def test_the_reply_leaves_as_soon_as_the_turn_is_decided_and_its_voice_can_speak() -> None:
     seen = play([(1, 2)], 5)
     latency = seen.of(Latency)[0]
-    # detector 50 ms, words 60 ms, first word 100 ms, voice 50 ms: the draft's sound follows what the user's silence allows
-    assert latency.marks["endpoint"] == pytest.approx(PAUSE_S * 1000, abs=2)
+    # detector 50 ms, words 60 ms, first word 100 ms, voice 50 ms: by then the pause is long enough, so nothing waits for it
+    assert PAUSE_S < READY_S
+    assert latency.marks["endpoint"] == pytest.approx(READY_S * 1000, abs=2)
     assert latency.marks["voice_to_voice"] <= 96 + 60 + 100 + 50 + 60
     assert [word.index for word in seen.of(ReplyWord)] == [0, 1, 2, 3, 4]
 
@@ -364,6 +369,21 @@ def test_the_writer_may_forget_a_session_that_is_over() -> None:
     assert forgotten == ["test"]
 
 
+def test_a_draft_for_the_same_words_survives_a_voice_that_said_nothing_new() -> None:
+    seen = play([(1, 2), (2.25, 2.4)], 6, engines=lineup(recognizer=says("Hello there.", "Hello there.")))
+    assert sum(row["name"] == "Draft" for row in seen.rows) == 2
+    assert [row["name"] for row in seen.rows if row["name"] == "DraftSettled"] == ["DraftSettled"] * 2
+    assert decided_at(seen) == pytest.approx([2.4 + PAUSE_S], abs=0.04)  # nothing had to be made again
+
+
+def test_the_turn_detector_is_asked_again_while_the_pause_lasts() -> None:
+    scores = iter([0.0, 0.0, 0.9, 0.9, 0.9])
+    seen = play(
+        [(1, 2)], 5, engines=lineup(turn_detector=ScriptedTurnDetector(score=lambda *_: next(scores), delay_s=0.05))
+    )
+    assert decided_at(seen) == pytest.approx([2.016 + 0.096 + 3 * 0.05 + 2 * 0.1], abs=0.05)
+
+
 def test_the_turn_detector_is_given_the_turns_sound_up_to_the_pause() -> None:
     given: list[tuple[float, float, str]] = []
 
@@ -373,5 +393,5 @@ def test_the_turn_detector_is_given_the_turns_sound_up_to_the_pause() -> None:
 
     play([(1, 2), (2.2, 3)], 5, engines=lineup(turn_detector=ScriptedTurnDetector(score=score)))
     seconds = [item[0] for item in given]
-    assert seconds == pytest.approx([1.44, 2.43], abs=0.03)  # lead-in 0.3 s, the voice, 0.1 s of pause and its words
+    assert seconds == pytest.approx([1.44, 2.43, 2.56], abs=0.03)  # lead-in 0.3 s, the voice, 0.1 s of pause; and later
     assert given[0][2] == "Hello there."

@@ -13,6 +13,7 @@ from dialogue import TIMINGS, decided_at, failures, lineup, play, says, states
 
 from duologue.audio import Audio, Frame
 from duologue.config import Limits
+from duologue.core.endpointing import Evidence
 from duologue.engines import About, Pause, Prompt, Sound, Style, Text, Transcript
 from duologue.engines.scripted import (
     ABOUT,
@@ -28,7 +29,7 @@ from duologue.protocols import (
     ReplyDone,
 )
 
-PAUSE_S = TIMINGS.patience.pause_s(0.9)  # the scripted turn detector is always this sure
+PAUSE_S = Evidence(0.9).wait_s(TIMINGS.patience)  # the scripted turn detector is always this sure
 LONG = "This is a long reply that goes on for a while, so that there is time enough to talk over it in the middle."
 
 

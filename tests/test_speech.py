@@ -62,3 +62,53 @@ def test_edges_alternate_and_never_reach_beyond_what_was_fed(probabilities: list
         assert 0 < edge.ago_s <= (index + 1) * FRAME / RATE
         if isinstance(edge, SpeechStarted):
             assert 0 <= edge.since <= index * FRAME
+
+
+# ── The level of the voice ────────────────────────────────────────────────────────────────────────────────────────────
+
+LEVELS = SpeechSettings(start_s=0.064, stop_s=0.032, fall_s=0.096, fall_db=30.0, doubt_s=0.3, lead_in_s=0.3)
+
+
+def loud_edges(frames: list[tuple[float, float]], chosen: SpeechSettings = LEVELS) -> list[tuple[int, str]]:
+    """Frames as (probability, dBFS)."""
+    detector = SpeechDetector(chosen, RATE)
+    fed = [
+        detector.feed(probability, index * FRAME, (index + 1) * FRAME, level)
+        for index, (probability, level) in enumerate(frames)
+    ]
+    return [(index, type(edge).__name__) for index, edge in enumerate(fed) if edge is not None]
+
+
+SPOKEN = [(0.0, -70.0)] * 20 + [(1.0, -20.0)] * 10
+
+
+def test_a_voice_that_falls_quiet_has_stopped_before_the_model_says_so() -> None:
+    assert loud_edges([*SPOKEN, *[(1.0, -80.0)] * 4, *[(0.0, -80.0)] * 10]) == [
+        (21, "SpeechStarted"),
+        (30, "SpeechStopped"),
+    ]
+
+
+def test_just_quiet_takes_longer_than_far_below() -> None:
+    assert loud_edges([*SPOKEN, *[(1.0, -53.0)] * 5, *[(0.0, -53.0)] * 10])[1] == (32, "SpeechStopped")
+
+
+def test_a_voice_back_within_a_moment_is_a_voice_again() -> None:
+    frames = [*SPOKEN, *[(1.0, -80.0)] * 3, *[(1.0, -20.0)] * 5]
+    assert [name for _, name in loud_edges(frames)] == ["SpeechStarted", "SpeechStopped", "SpeechStarted"]
+
+
+def test_one_loud_frame_while_the_model_still_hears_the_last_word_is_a_click() -> None:
+    frames = [*SPOKEN, *[(1.0, -80.0)] * 2, (1.0, -20.0), *[(1.0, -80.0)] * 2, *[(0.0, -80.0)] * 10]
+    assert len(loud_edges(frames)) == 2
+
+
+def test_a_voice_that_only_grew_softer_has_not_stopped_for_long() -> None:
+    edges = loud_edges([*SPOKEN, *[(1.0, -60.0)] * 40])
+    assert [name for _, name in edges] == ["SpeechStarted", "SpeechStopped", "SpeechStarted"]
+    assert edges[2][0] - edges[1][0] <= round(LEVELS.doubt_s * RATE / FRAME) + 1
+
+
+def test_a_soft_beginning_is_a_beginning() -> None:
+    frames = [*SPOKEN, *[(0.0, -80.0)] * 20, *[(1.0, -60.0)] * 3]
+    assert loud_edges(frames)[-1] == (51, "SpeechStarted")

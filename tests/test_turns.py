@@ -14,6 +14,7 @@ from duologue.core.events import (
     Asked,
     Commit,
     Draft,
+    DraftSettled,
     Drop,
     Duck,
     Event,
@@ -46,6 +47,8 @@ FIRST, SECOND = Turn(1, 0), Turn(2, 0)
 PATIENCE = Patience(
     complete_s=0.25,
     incomplete_s=1.5,
+    adapts=False,
+    ready_s=0.0,
     barge_in_s=0.8,
     barge_in_words=2,
     resume_s=0.45,
@@ -94,7 +97,7 @@ class Row:
 
 
 def typed(phase: Phase, now: float, before: list[Todo], turn: Turn) -> Row:
-    return Row(phase, Typed("write"), now, [*before, Commit(turn, "write")], Phase.THINKING)
+    return Row(phase, Typed("write"), now, [*before, Commit(turn, "write", rule="typed")], Phase.THINKING)
 
 
 ROWS = [
@@ -108,6 +111,7 @@ ROWS = [
     Row(Phase.PAUSED, SpeechStarted(50, 0.1), 3.5, [GoOn(Turn(1, 1))], Phase.HEARING, 61.0),
     Row(Phase.PAUSED, None, 4.5, [], Phase.PAUSED),
     Row(Phase.PAUSED, TurnHandedOver(), 3.2, [], Phase.PAUSED),
+    Row(Phase.PAUSED, DraftSettled(FIRST), 3.2, [], Phase.PAUSED, 4.5),
     Row(Phase.PAUSED, Failed(FIRST), 3.2, [Drop(FIRST)], Phase.IDLE),
     Row(Phase.THINKING, ReplyAudible(FIRST), 5.0, [], Phase.SPEAKING),
     Row(Phase.THINKING, ReplyEnded(FIRST), 5.0, [], Phase.IDLE),
@@ -188,7 +192,7 @@ def test_a_held_reply_is_released_when_the_pause_is_long_enough() -> None:
     assert turns.handle(Transcribed(FIRST, "hello", 1.0), 3.06) == [Draft(FIRST, "hello")]
     turns.handle(Scored(FIRST, 1.0), 3.1)
     assert turns.wake(3.24) == []
-    assert turns.wake(3.25) == [Commit(FIRST, "hello")]
+    assert turns.wake(3.25) == [Commit(FIRST, "hello", rule="opinion")]
 
 
 def test_words_that_come_after_the_pause_commit_at_once() -> None:
@@ -242,9 +246,77 @@ def test_the_same_words_twice_do_not_start_the_draft_again() -> None:
     assert turns.handle(Transcribed(FIRST, "hello", 1.0), 3.2) == []
 
 
-@pytest.mark.parametrize(("complete", "pause_s"), [(1.0, 0.25), (0.0, 1.5), (0.5, (0.25 * 1.5) ** 0.5)])
-def test_the_pause_is_geometric_between_its_extremes(complete: float, pause_s: float) -> None:
-    assert PATIENCE.pause_s(complete) == pytest.approx(pause_s)
+# ── A reply that is about to be heard ─────────────────────────────────────────────────────────────────────────────────
+
+WAITING = replace(PATIENCE, ready_s=0.15)
+
+
+def decided(patience: Patience, complete: float = 1.0) -> Turns:
+    """Silent since 3.0; the words have come, and the opinion, by which the pause is long enough at 3.25."""
+    turns = Turns(patience)
+    turns.handle(SpeechStarted(9, 0.0), 1.0)
+    turns.handle(SpeechStopped(0.0), 3.0)
+    turns.handle(Transcribed(FIRST, "hello", 1.0), 3.1)
+    turns.handle(Scored(FIRST, complete), 3.12)
+    return turns
+
+
+def test_a_reply_that_is_about_to_be_heard_is_waited_for_a_moment() -> None:
+    turns = decided(WAITING)
+    assert turns.wake(3.25) == []
+    assert turns.wake_at == pytest.approx(3.4)
+    assert turns.handle(DraftSettled(FIRST), 3.3) == [Commit(FIRST, "hello", rule="opinion")]
+
+
+def test_and_no_longer_than_that() -> None:
+    turns = decided(WAITING)
+    turns.wake(3.25)
+    assert turns.wake(3.4) == [Commit(FIRST, "hello", rule="opinion")]
+
+
+def test_one_that_is_ready_before_changes_nothing() -> None:
+    turns = decided(WAITING)
+    assert turns.handle(DraftSettled(FIRST), 3.2) == []
+    assert turns.wake(3.25) == [Commit(FIRST, "hello", rule="opinion")]
+
+
+def test_who_goes_on_while_it_is_waited_for_was_not_cut_off() -> None:
+    turns = decided(WAITING)
+    turns.wake(3.25)
+    assert turns.handle(SpeechStarted(50, 0.06), 3.38) == [GoOn(Turn(1, 1))]
+    assert turns.handle(DraftSettled(FIRST), 3.39) == []
+
+
+def test_a_newer_opinion_moves_the_end_either_way() -> None:
+    turns = decided(WAITING)
+    turns.handle(Scored(FIRST, 0.0), 3.2)
+    assert turns.wake_at == pytest.approx(4.5)
+    turns.handle(Scored(FIRST, 1.0), 3.35)
+    assert turns.wake_at == pytest.approx(3.25)  # at once
+
+
+def test_no_reply_is_prepared_while_the_turn_surely_goes_on_until_the_pause_is_long() -> None:
+    turns = Turns(PATIENCE)
+    turns.handle(SpeechStarted(9, 0.0), 1.0)
+    turns.handle(SpeechStopped(0.0), 3.0)
+    turns.handle(Scored(FIRST, 0.01), 3.05)
+    assert turns.handle(Transcribed(FIRST, "so i was like", 1.0), 3.1) == []
+    assert turns.handle(Scored(FIRST, 0.01), 3.2) == []
+    assert turns.handle(Scored(FIRST, 0.01), 3.41) == [Draft(FIRST, "so i was like")]
+
+
+def test_a_speaker_who_pauses_long_is_waited_for_longer() -> None:
+    turns = Turns(replace(PATIENCE, adapts=True))
+    ends = []
+    for turn in range(6):
+        turns.handle(SpeechStarted(0, 0.0), turn * 10.0)
+        turns.handle(SpeechStopped(0.0), turn * 10.0 + 1.0)
+        ends.append((turns.wake_at or 0.0) - turn * 10.0 - 1.0)
+        turns.handle(SpeechStarted(0, 0.0), turn * 10.0 + 1.9)
+        turns.handle(TurnTakenBack(), turn * 10.0 + 2.0)
+    assert ends == sorted(ends)
+    assert ends[0] == pytest.approx(1.5)
+    assert ends[-1] > 2.0
 
 
 # ── Speech over the reply ─────────────────────────────────────────────────────────────────────────────────────────────

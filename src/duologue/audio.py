@@ -56,6 +56,11 @@ class Frame:
         return self.at + len(self.samples)
 
 
+def level_db(samples: Audio) -> float:
+    """dB below full scale, of the mean power; -100 for silence."""
+    return 10.0 * math.log10(float(np.dot(samples, samples)) / max(1, len(samples)) + 1e-10)
+
+
 class Framer:
     """Turns whatever a client sends (any rate, any block size) into whole Frames; keeps the remainder for the next call."""
 

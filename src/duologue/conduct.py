@@ -57,7 +57,7 @@ class Conduct:
         self._listener.listen(todo.turn, self._since(todo.since))
 
     def _go_on(self, todo: e.GoOn) -> None:
-        self._replies.void_draft()
+        self._replies.doubt_draft()
         self._listener.go_on(todo.turn)
 
     def _transcribe(self, todo: e.Transcribe) -> None:

@@ -32,7 +32,8 @@ class Ear:
         self.frames: deque[Frame] = deque(frames, maxlen=max(1, round(longest_s / FRAME_S)))
         self.text = ""
         self._waiting: asyncio.Queue[Frame | Pause] = asyncio.Queue(round(WAITING_S / FRAME_S) + len(self.frames))
-        self._asked: deque[Turn] = deque()
+        self._pauses: deque[Turn] = deque()  # that wait with the sound, each with its take
+        self._asked: deque[Turn] = deque()  # that the recogniser is answering
         for frame in frames:
             self._waiting.put_nowait(frame)
 
@@ -46,8 +47,9 @@ class Ear:
         self._put(frame)
 
     def pause(self, turn: Turn) -> None:
-        """The user paused: the next final transcript is for this take."""
-        self._asked.append(turn)
+        """The user paused: the next final transcript is for this take. If they go on before the recogniser comes to it, it never
+        hears of it: on a busy machine nothing else keeps it up with a voice that pauses often."""
+        self._pauses.append(turn)
         self._put(Pause())
 
     async def run(self, recognizer: Recognizer, say: Callable[[Turn, Transcript], None]) -> None:
@@ -65,6 +67,10 @@ class Ear:
                 self._watch.rest()
             item = await self._waiting.get()
             if isinstance(item, Pause):
+                turn = self._pauses.popleft()
+                if turn != self.turn:
+                    continue
+                self._asked.append(turn)
                 self._watch.work()
             yield item
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from duologue.audio import FRAME_S, INPUT_RATE, Audio, Frame, Framer, Tape
+from duologue.audio import FRAME_S, INPUT_RATE, Audio, Frame, Framer, Tape, level_db
 from duologue.core.events import SpeechStarted, SpeechStopped
 from duologue.core.speech import SpeechDetector, SpeechSettings
 from duologue.engines import Vad
@@ -76,7 +76,7 @@ class Intake:
         self._on_frame(frame)
         if not self.edges:
             return
-        edge = self._speech.feed(self._vad(frame), frame.at, frame.end)
+        edge = self._speech.feed(self._vad(frame), frame.at, frame.end, level_db(frame.samples))
         if edge is not None:
             self._on_edge(edge, frame.end - round(edge.ago_s * INPUT_RATE))
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from duologue import clock
 from duologue.audio import FRAME_S, Audio, Frame
 from duologue.config import Config
 from duologue.conversation import ConversationManager
@@ -27,9 +28,14 @@ from duologue.work import Work
 
 log = logging.getLogger(__name__)
 
+ASK_AGAIN_S = 0.1
+"""Between an opinion of the turn detector and the next question. With smart-turn, of 22 recorded questions 7 sounded unfinished
+(P < 0.5) at their last sample and 3 of them 0.3 s later; of 51 pauses of 0.3 s or more within turns 8 did not, and then 11."""
+
 
 class Listener:
-    """`turns` is read, never told; `speaking` gives the text of the reply that plays, which the microphone may catch."""
+    """`turns` is read, never told; `speaking` gives the text of the reply that plays, which the microphone may catch; `more_said`
+    is called when a turn goes on with new words."""
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class Listener:
         happened: Callable[[Event], None],
         tell: Callable[[Fact], None],
         speaking: Callable[[], str],
+        more_said: Callable[[], None],
     ) -> None:
         self._name = name
         self._config = config
@@ -54,6 +61,7 @@ class Listener:
         self._happened = happened
         self._tell = tell
         self._speaking = speaking
+        self._more_said = more_said
         self._recognizer = lineup.hearing()
         self._noticed = ""
         self._ear: Ear | None = None
@@ -139,12 +147,18 @@ class Listener:
     def _tell_partial(self, turn: Turn, text: str) -> None:
         if self._turns.phase is Phase.HEARING and turn == self._turns.hearing and self._ear is not None:
             self._tell(Heard(turn.number, text, False, self._wishes.heard_language))
+            self._more_said()
             self._prefill(self._ear, text)
 
     async def _ask(self, detector: TurnDetector, ear: Ear, turn: Turn) -> None:
+        """Again and again while the pause may end the turn: the longer it is, the more it tells."""
+        longest_s = self._config.patience.incomplete_s
+        until = clock.now() + longest_s
         try:
-            async with asyncio.timeout(self._config.patience.incomplete_s):
-                self._happened(Scored(turn, await detector.complete(ear.audio, ear.text)))
+            while clock.now() < until:
+                async with asyncio.timeout(longest_s):
+                    self._happened(Scored(turn, await detector.complete(ear.audio, ear.text)))
+                await asyncio.sleep(ASK_AGAIN_S)
         except (EngineError, TimeoutError) as error:
             log.warning("the turn detector failed; silence alone ends turn %s: %r", turn.number, error)
 

@@ -14,7 +14,7 @@ from duologue.answer import Answer
 from duologue.audio import Audio
 from duologue.config import Config
 from duologue.conversation import ConversationManager
-from duologue.core.events import Event, ReplyAudible, ReplyEnded, Turn
+from duologue.core.events import DraftSettled, Event, ReplyAudible, ReplyEnded, Turn
 from duologue.engines import Message, Piece, Prompt, Sound, Speaker, Style, Text
 from duologue.engines.lineup import Lineup
 from duologue.engines.speakable import as_written
@@ -81,13 +81,32 @@ class Replies:
     # ── The reply to a turn ───────────────────────────────────────────────────────────────────────────────────────
 
     def draft(self, turn: Turn, text: str, audio: Audio | None = None) -> None:
-        """`audio` is the user's turn, for a writer that hears."""
+        """`audio` is the user's turn, for a writer that hears. A draft for the very same words is kept: the voice that went on
+        after them said nothing new."""
+        if self._keep(turn, text):
+            return
         self.drop()
         self._finished = None
         self._work.cancel("prefill")
         self.current = self._make(turn, text, self.request, audio if self._lineup.speech_model else None)
         self._work.start("reply", self.current, self._write, self.current, self._messages(self.current))
         self._work.start("play", self.current, self._play, self.current)
+
+    def _keep(self, turn: Turn, text: str) -> bool:
+        reply = self.current
+        if (
+            reply is None
+            or reply.released_at is not None
+            or reply.audio is not None
+            or reply.turn.number != turn.number
+        ):
+            return False
+        if (reply.text, _wants(reply.request)) != (text, _wants(self.request)):
+            return False
+        reply.turn = turn
+        if reply.prepared:
+            self._happened(DraftSettled(turn))
+        return True
 
     def check(self, request: ReplyRequest) -> None:
         """Raises `ClientError`: unknown_voice, unknown_item, too_many_replies."""
@@ -116,6 +135,11 @@ class Replies:
         """What the client asked for will not come; gives it back."""
         request, self.request = self.request, None
         return request
+
+    def doubt_draft(self) -> None:
+        """The voice goes on, perhaps with nothing new: a draft for words stands until others are heard, one for sound falls."""
+        if self.current is not None and self.current.audio is not None:
+            self.void_draft()
 
     def void_draft(self) -> None:
         if self.current is not None and self.current.released_at is None:
@@ -209,6 +233,7 @@ class Replies:
             request=request,
             spoken=writing.spoken,
             audio=audio,
+            prepared=lambda: self._happened(DraftSettled(reply.turn)),
         )
         if self._parked:
             reply.park()

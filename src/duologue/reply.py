@@ -38,7 +38,8 @@ class Reply:
     """The reply to one turn, at the client's `rate` in Hz.
 
     `text` is what the user asked, as `audio` for a model that hears, and `request` what the client asked for; a draft for others
-    is void. One that is not `spoken` has no sound.
+    is void. One that is not `spoken` has no sound. `prepared` is called once, if there is something to hear (or to read) while
+    the turn is undecided.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Reply:
         request: ReplyRequest | None = None,
         spoken: bool = True,
         audio: Audio | None = None,
+        prepared: Callable[[], None] = lambda: None,
     ) -> None:
         self.turn = turn
         self.text = text
@@ -64,6 +66,9 @@ class Reply:
         self.latency_ms: float | None = None
         """Voice to voice, once it is known."""
         self.released_at: float | None = None
+        self.prepared = False
+        """There is something to hear, or of one that is not spoken, to read."""
+        self._prepared = prepared
         self._pacing = pacing
         self._rate = rate
         self._tell = tell
@@ -97,6 +102,13 @@ class Reply:
                 self._ready.append((item, now))
             self._tell_ready()
         self._changed.set()
+        self._note_prepared()
+
+    def _note_prepared(self) -> None:
+        if not self.prepared and (self.onset_s is not None if self.spoken else bool(self._ready)):
+            self.prepared = True
+            if self.released_at is None:
+                self._prepared()
 
     def end_text(self) -> None:
         """No more words will come: the last one is whole."""

@@ -143,7 +143,17 @@ class Session:
             name, config, lineup, wishes, conversation, work, happened, tell, self._mark, self._settled, feelings
         )
         self._listener = Listener(
-            name, config, lineup, wishes, conversation, self._turns, work, happened, tell, lambda: self._replies.written
+            name,
+            config,
+            lineup,
+            wishes,
+            conversation,
+            self._turns,
+            work,
+            happened,
+            tell,
+            speaking=lambda: self._replies.written,
+            more_said=lambda: self._replies.void_draft(),
         )
         self._conduct = Conduct(
             name, wishes, conversation, self._listener, self._replies, feelings, self._understanding, self._since, tell
@@ -328,7 +338,8 @@ class Session:
         turn = cause.turn
         if isinstance(cause, Reply) and cause.released_at is None:
             log.warning("a draft failed, its turn will get another reply: %s", message)
-            return self._replies.drop()
+            self._replies.drop()
+            return self._dispatcher.happened(e.DraftSettled(turn))
         self._tell(p.Failure(code, message, turn.number))
         if turn.number < 0:
             return self._replies.end_aside(turn.number)

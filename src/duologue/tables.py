@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from duologue.core.events import (
     Asked,
+    DraftSettled,
     Event,
     Failed,
     Overheard,
@@ -36,7 +37,7 @@ from duologue.core.turns import TABLE, Deadline, Manners, Patience, Phase, Turns
 Key: TypeAlias = tuple[Phase, type]
 Outcome: TypeAlias = tuple[tuple[str, ...], Phase]
 
-PATIENCE = Patience(drafts=2)
+PATIENCE = Patience(drafts=1)
 """More drafts give more states, but no other outcomes."""
 
 MANNERS = (
@@ -50,10 +51,25 @@ MANNERS = (
 PAUSES_S = (0.0, 1.0)
 """Between two events. Two of the long ones lie beyond each of the machine's times but those that its deadline ends."""
 
-WITHOUT_OUTCOME = ("hearing", "replying", "wake_at", "_newest", "_silent_at")
-"""Numbers of turns, of which only matters whether they are the same, and what only moves a deadline."""
+WITHOUT_OUTCOME = (
+    "hearing",
+    "replying",
+    "wake_at",
+    "_newest",
+    "_silent_at",
+    "_ends_at",
+    "_hold_s",
+    "_ended_by",
+    "_drafted",
+)
+"""Numbers of turns and words of drafts, of which only matters whether they are the same; what only moves a deadline; labels."""
+
+OF_A_PAUSE = ("_complete", "_ready")
 
 WORDS = ("", "mm-hm", "tell me about Berlin")
+
+OPINIONS = (0.0, 0.9)
+"""That the turn is over: none prepares a reply at the first one."""
 
 
 def observed() -> dict[Key, list[Outcome]]:
@@ -95,7 +111,8 @@ def _news(turns: Turns) -> list[Event]:
         SpeechStopped(0.0),
         *(Overheard(hearing, words, 1.0) for words in WORDS),
         *(Transcribed(hearing, words, 1.0) for words in WORDS),
-        Scored(hearing, 0.5),
+        *(Scored(hearing, complete) for complete in OPINIONS),
+        DraftSettled(hearing),
         ReplyAudible(replying),
         ReplyEnded(replying),
         Failed(hearing),
@@ -111,9 +128,13 @@ def _news(turns: Turns) -> list[Event]:
 
 def _state(turns: Turns, now: float) -> Hashable:
     """What tells two machines apart in what they will do; times only as far as they matter, in seconds."""
-    kept = {name: value for name, value in vars(turns).items() if name not in WITHOUT_OUTCOME}
-    ages = {name: _age(now - value) if isinstance(value, float) else value for name, value in kept.items()}
-    return turns.hearing == turns.replying, turns.wake_at is None, *ages.values()
+    without = WITHOUT_OUTCOME if turns.phase is Phase.PAUSED else WITHOUT_OUTCOME + OF_A_PAUSE
+    kept = {name: value for name, value in vars(turns).items() if name not in without}
+    ages = {
+        name: _age(now - value) if name.endswith("_at") and value is not None else value for name, value in kept.items()
+    }
+    same = turns.hearing == turns.replying, turns._drafted == turns._text
+    return *same, turns.wake_at is None, *ages.values()
 
 
 def _age(seconds: float) -> float:

@@ -61,6 +61,13 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftSettled:
+    """The reply that was prepared could be heard at once, or it failed: there is nothing to wait for."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyAudible:
     """The first sound of the reply has left."""
 
@@ -119,6 +126,7 @@ Event: TypeAlias = (
     | Overheard
     | Transcribed
     | Scored
+    | DraftSettled
     | ReplyAudible
     | ReplyEnded
     | Failed
@@ -143,7 +151,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class GoOn:
-    """The user speaks on within the turn: what was started for the last pause is void (draft included)."""
+    """The user speaks on within the turn: what was started for the last pause is void, but for a draft of the same words."""
 
     turn: Turn
 
@@ -172,11 +180,15 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The turn is over: write it down; if it is to be answered, release the reply, and make one if none was drafted."""
+    """The turn is over: write it down; if it is to be answered, release the reply, and make one if none was drafted.
+
+    `rule` is what ended it: `Endpointing.rule`, or "client", "longest", "typed".
+    """
 
     turn: Turn
     text: str
     answer: bool = True
+    rule: str = "silence"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, TypeAlias
 
-from duologue.core.events import Answer, Commit, Draft, Drop, Todo, Transcribe, Transcribed, Turn, Unask
+from duologue.core.endpointing import HOLD_S, Evidence
+from duologue.core.events import Answer, Commit, Draft, Drop, GoOn, Todo, Transcribe, Transcribed, Turn, Unask
 from duologue.core.patience import Manners, Patience
 
 
@@ -52,11 +53,17 @@ class Moves:
         self.replying: Turn | None = None
         self._newest = 0  # turn number; a turn that is opened again takes its own back, and this one is not given twice
         self._text = ""  # of the turn being heard, up to its last pause
+        self._complete: float | None = None  # P(the turn is over), as last asked for in this pause
         self._due = False  # the pause was long enough; only the words are missing
+        self._ended_by = ""  # who ended the turn, where no pause did
         self._asked = False  # a reply was asked for while the floor was taken; the next chance is taken
         self._drafts = 0
+        self._drafted = ""  # the words to which a reply is prepared
+        self._ready = False  # and that it could be heard
+        self._hold_s = HOLD_S  # how long this speaker pauses within turns
         self._began_at = 0.0  # the turn being heard
         self._silent_at = 0.0  # its last voiced sample
+        self._ends_at = 0.0  # when the pause will have been long enough
         self._voice = False  # during overlap: the user still speaks
         self._committed_at = 0.0
         self._audible_at: float | None = None
@@ -65,7 +72,28 @@ class Moves:
         self._newest += 1
         self.hearing = Turn(self._newest, 0)
         self._text, self._due, self._drafts, self._began_at = "", False, 0, began_at
+        self._drafted, self._ended_by = "", ""
         return self.hearing
+
+    def _next_take(self) -> list[Todo]:
+        """The user speaks on: what was known of the pause is void."""
+        self.hearing = Turn(self.hearing.number, self.hearing.take + 1)
+        self._text, self._due, self._drafted = "", False, ""
+        return [GoOn(self.hearing)]
+
+    def _pause_begins(self) -> None:
+        self._complete, self._drafted, self._ready = None, "", False
+        self._to(Phase.PAUSED)
+        self._wait()
+
+    @property
+    def _known(self) -> Evidence:
+        return Evidence(self._complete, self._text)
+
+    def _wait(self) -> None:
+        """The turn ends when the pause is long enough, by all that is known of it now."""
+        if not self._due:
+            self._ends_at = self.wake_at = self._silent_at + self._known.wait_s(self.patience, self._hold_s)
 
     def _at_longest(self) -> float | None:
         return None if self.manners.by_hand else self._began_at + self.patience.longest_turn_s
@@ -74,22 +102,42 @@ class Moves:
         return not event.text and not self.manners.by_hand
 
     def _draft(self) -> list[Todo]:
-        if self._drafts >= self.patience.drafts or not (self.manners.answers or self._asked):
+        """One reply for the same words."""
+        wanted = (self.manners.answers or self._asked) and self._text and self._drafted != self._text
+        if not wanted or self._drafts >= self.patience.drafts:
             return []
         self._drafts += 1
+        self._drafted, self._ready = self._text, False
         return [Draft(self.hearing, self._text)]
+
+    def _draft_if_likely(self, now: float) -> list[Todo]:
+        lasted = now - self._silent_at >= self.patience.draft_after_s
+        unlikely = self._complete is not None and self._known.likely < self.patience.draft_from
+        return [] if unlikely and not lasted else self._draft()
+
+    def _awaits_draft(self, now: float) -> bool:
+        """Whether it is worth a moment: to the ear nothing is lost."""
+        ready_by = self._ends_at + self.patience.ready_s
+        if not self._drafted or self._drafted != self._text or self._ready or now >= ready_by:
+            return False
+        self.wake_at = ready_by
+        return True
 
     def _commit(self, now: float) -> list[Todo]:
         if not (self.manners.answers or self._asked):
-            committed = Commit(self.hearing, self._text, answer=False)
+            committed = Commit(self.hearing, self._text, answer=False, rule=self._rule)
             return [committed, *self._rest(now)]
         self.replying, self._asked = self.hearing, False
         self._committed_at, self._audible_at = now, None
         self._to(Phase.THINKING)
-        return [Commit(self.replying, self._text)]
+        return [Commit(self.replying, self._text, rule=self._rule)]
+
+    @property
+    def _rule(self) -> str:
+        return self._ended_by or self._known.rule
 
     def _write_down(self) -> list[Todo]:
-        committed = Commit(self.hearing, self._text, answer=False)
+        committed = Commit(self.hearing, self._text, answer=False, rule=self._rule)
         self._asked = self._asked or self.manners.answers
         return self._back_to_reply([committed])
 
@@ -117,7 +165,7 @@ class Moves:
 
     def _end_turn_now(self, now: float) -> list[Todo]:
         """The turn is over in mid-voice: only its words are missing."""
-        self._silent_at, self._text, self._due = now, "", True
+        self._silent_at, self._text, self._due, self._complete = now, "", True, None
         self._to(Phase.PAUSED)
         return [Transcribe(self.hearing)]
 

@@ -9,7 +9,6 @@ from duologue.core.events import (
     Drop,
     Duck,
     Failed,
-    GoOn,
     Listen,
     Overheard,
     Reopen,
@@ -50,9 +49,8 @@ class Overlap(Moves):
     def _overlap_again(self, event: SpeechStarted, now: float) -> list[Todo]:
         """The voice came back before it was clear what it meant: the same overlap goes on."""
         self._voice = True
-        self.hearing = Turn(self.hearing.number, self.hearing.take + 1)
         self.wake_at = now - event.ago_s + self.patience.barge_in_s
-        return [GoOn(self.hearing)]
+        return self._next_take()
 
     @on(SpeechStopped, Phase.OVERLAP)
     def _overlap_stops(self, event: SpeechStopped, now: float) -> list[Todo]:
@@ -117,10 +115,9 @@ class Overlap(Moves):
     @on(SpeechStarted, Phase.BESIDE)
     def _beside_again(self, event: SpeechStarted, now: float) -> list[Todo]:
         """The user was only pausing."""
-        self._voice, self._text, self._due = True, "", False
-        self.hearing = Turn(self.hearing.number, self.hearing.take + 1)
+        self._voice = True
         self.wake_at = self._at_longest()
-        return [GoOn(self.hearing)]
+        return self._next_take()
 
     @on(SpeechStopped, Phase.BESIDE)
     def _beside_stops(self, event: SpeechStopped, now: float) -> list[Todo]:
@@ -142,8 +139,9 @@ class Overlap(Moves):
 
     @on(Deadline, Phase.BESIDE)
     @on(TurnHandedOver, Phase.BESIDE)
-    def _beside_over(self, event: None, now: float) -> list[Todo]:
+    def _beside_over(self, event: TurnHandedOver | None, now: float) -> list[Todo]:
         """The turn is over: it is written down, and answered after the reply that plays."""
+        self._ended_by = "client" if event is not None else "longest" if self._voice else ""
         if self._text:
             return self._write_down()
         asked, self._voice = self._voice, False
@@ -207,8 +205,9 @@ class Overlap(Moves):
         elif self._due:
             self._to(Phase.PAUSED)
         else:
-            self._to(Phase.PAUSED, max(now, self._silent_at + self.patience.incomplete_s))
-            return self._draft() if self._text else []
+            self._pause_begins()
+            self.wake_at = max(now, self._ends_at)
+            return self._draft()
         return []
 
     def _hear_on(self, text: str) -> list[Todo]:
@@ -216,8 +215,8 @@ class Overlap(Moves):
         if self._voice:
             self._to(Phase.HEARING, self._at_longest())
             return []
-        self._to(Phase.PAUSED, self._silent_at + self.patience.incomplete_s)
+        self._text = text
+        self._pause_begins()
         if not text:
             return [Transcribe(self.hearing), Score(self.hearing)]
-        self._text = text
         return [Score(self.hearing), *self._draft()]

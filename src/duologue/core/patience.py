@@ -11,6 +11,10 @@ class Patience:
 
     complete_s: float = 0.25  # pause that ends a turn which surely sounds complete
     incomplete_s: float = 1.0  # pause that ends a turn which surely does not
+    adapts: bool = True  # the speaker's own pauses stretch and shrink the latter
+    ready_s: float = (
+        0.15  # more, for a reply that is about to be heard: nobody hears the wait, and the user may yet go on
+    )
     barge_in_s: float = 1.1  # speech over the reply that takes the floor with no word understood: longer than "mm-hm"
     barge_in_words: int = 2  # understood words that take the floor before that
     resume_s: float = (
@@ -20,11 +24,9 @@ class Patience:
     reopen_s: float = 1.5  # speech this soon after the turn was closed belongs to it, if little of the reply was heard
     reopen_heard_s: float = 0.8  # "little": less than this
     longest_turn_s: float = 60.0  # then it is closed for the user: every engine's cost grows with it
-    drafts: int = 4  # prepared replies per turn; a speaker who pauses more often gets one when the turn is over
-
-    def pause_s(self, complete: float) -> float:
-        """The pause that ends a turn, between the two extremes: the surer, the shorter (geometric in P)."""
-        return self.incomplete_s * float((self.complete_s / self.incomplete_s) ** complete)
+    drafts: int = 12  # prepared replies per turn; a speaker who pauses more often gets one when the turn is over
+    draft_from: float = 0.1  # P(complete) under which a pause is no time to prepare a reply,
+    draft_after_s: float = 0.4  # until it has lasted so long
 
 
 @dataclass(frozen=True, slots=True)

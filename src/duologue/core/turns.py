@@ -9,12 +9,13 @@ that names any other turn is the echo of something that is over; `handle` drops 
 
 from __future__ import annotations
 
+from duologue.core.endpointing import learned
 from duologue.core.events import (
     Asked,
+    DraftSettled,
     Drop,
     Event,
     Failed,
-    GoOn,
     Listen,
     Nudge,
     Overheard,
@@ -29,7 +30,6 @@ from duologue.core.events import (
     Todo,
     Transcribe,
     Transcribed,
-    Turn,
     TurnHandedOver,
     TurnTakenBack,
     Typed,
@@ -55,7 +55,7 @@ class Turns(Overlap, Moves):
 
     def _stale(self, event: Event) -> bool:
         match event:
-            case Overheard(turn) | Transcribed(turn) | Scored(turn):
+            case Overheard(turn) | Transcribed(turn) | Scored(turn) | DraftSettled(turn):
                 return turn != self.hearing
             case ReplyAudible(turn) | ReplyEnded(turn):
                 return turn != self.replying
@@ -80,44 +80,57 @@ class Turns(Overlap, Moves):
     def _pause(self, event: SpeechStopped, now: float) -> list[Todo]:
         """The turn may be over: find out what was said and whether it sounds complete."""
         self._silent_at = now - event.ago_s
-        self._to(Phase.PAUSED, self._silent_at + self.patience.incomplete_s)
+        self._pause_begins()
         return [Transcribe(self.hearing), Score(self.hearing)]
 
     @on(Scored, Phase.PAUSED)
     def _judge(self, event: Scored, now: float) -> list[Todo]:
-        """The surer that the user has finished, the sooner the turn ends."""
-        if not self._due:
-            self.wake_at = self._silent_at + self.patience.pause_s(event.complete)
-        return []
+        """The likelier that the user has finished, the sooner the turn ends; a reply is prepared once that is likely at all."""
+        self._complete = event.complete
+        self._wait()
+        return self._draft_if_likely(now)
 
     @on(Transcribed, Phase.PAUSED)
     def _understand(self, event: Transcribed, now: float) -> list[Todo]:
         """Words: draft the reply, silently, or release it if the pause is long enough already. No words: it was noise."""
         if self._noise(event):
             return self._drop(now)
-        drafted, self._text = self._text == event.text, event.text
+        self._text = event.text
         if self._due:
             return self._commit(now)
-        return [] if drafted else self._draft()
+        self._wait()
+        return self._draft_if_likely(now)
 
     @on(SpeechStarted, Phase.PAUSED)
     def _go_on(self, event: SpeechStarted, now: float) -> list[Todo]:
-        """The user was only pausing: the turn goes on, the draft is void."""
-        self.hearing = Turn(self.hearing.number, self.hearing.take + 1)
-        self._text, self._due = "", False
+        """The user was only pausing: the turn goes on, the draft is void. How long such pauses last is the speaker's own."""
+        self._hold_s = learned(self._hold_s, now - event.ago_s - self._silent_at)
         self._to(Phase.HEARING, self._at_longest())
-        return [GoOn(self.hearing)]
+        return self._next_take()
 
     @on(Deadline, Phase.PAUSED)
-    @on(TurnHandedOver, Phase.PAUSED)
     def _close(self, event: None, now: float) -> list[Todo]:
+        """The pause is long enough: the turn is over, or as soon as its words come. A reply that is about to be heard is waited
+        for: until then the user may go on, and nobody hears the difference."""
+        return [] if self._awaits_draft(now) else self._end_turn_at_pause(now)
+
+    @on(DraftSettled, Phase.PAUSED)
+    def _prepared(self, event: DraftSettled, now: float) -> list[Todo]:
+        """If the pause is long enough already, the turn is over, and the reply is heard at once."""
+        self._ready = True
+        return self._end_turn_at_pause(now) if now >= self._ends_at else []
+
+    @on(TurnHandedOver, Phase.PAUSED)
+    def _hand_over(self, event: TurnHandedOver, now: float) -> list[Todo]:
         """The turn is over. A held reply is released at once; without the words yet, as soon as they come."""
+        self._ended_by = "client"
         return self._end_turn_at_pause(now)
 
     @on(Deadline, Phase.HEARING)
     @on(TurnHandedOver, Phase.HEARING)
-    def _cut_off(self, event: None, now: float) -> list[Todo]:
+    def _cut_off(self, event: TurnHandedOver | None, now: float) -> list[Todo]:
         """The turn has lasted too long, or the client closed it: it is over, whatever the voice does."""
+        self._ended_by = "longest" if event is None else "client"
         return self._end_turn_now(now)
 
     @on(TurnTakenBack, Phase.HEARING, Phase.PAUSED)
@@ -154,7 +167,7 @@ class Turns(Overlap, Moves):
         if self.phase is Phase.HEARING and self.manners.by_hand:
             return self._reply_beside()
         self._asked = True
-        return self._draft() if self.phase is Phase.PAUSED and self._text else []
+        return self._draft() if self.phase is Phase.PAUSED else []
 
     @on(Withdrawn, Phase.HEARING, Phase.PAUSED, Phase.THINKING, Phase.SPEAKING, Phase.OVERLAP, Phase.BESIDE)
     def _withdraw(self, event: Withdrawn, now: float) -> list[Todo]:
@@ -195,7 +208,7 @@ class Turns(Overlap, Moves):
         if self.replying is not None:
             todos.append(Silence(self.replying))
         self._new_turn(now)
-        self._silent_at, self._text, self._asked = now, event.text, True
+        self._silent_at, self._text, self._asked, self._ended_by = now, event.text, True, "typed"
         todos += self._commit(now)
         self._committed_at = NEVER
         return todos

@@ -162,7 +162,7 @@ class Configuration:
                 defaults, patience=_eager(defaults.patience, chosen["eagerness"]), manners=self._manners(chosen)
             )
         pause_s = max(FRAME_S, chosen["silence_duration_ms"] / 1000)
-        patience = replace(defaults.patience, complete_s=pause_s, incomplete_s=pause_s)
+        patience = replace(defaults.patience, complete_s=pause_s, incomplete_s=pause_s, adapts=False, ready_s=0.0)
         return p.TurnTaking(_detecting(defaults.speech, chosen), patience, self._manners(chosen), judged=False)
 
     def _manners(self, chosen: Mapping[str, Any]) -> Manners:

@@ -1,0 +1,37 @@
+"""Whether words want more, or are a whole question. Pure text; a few words of the languages that put theirs before the noun.
+
+Hindi, Marathi, Tamil and Telugu put them behind it, where a sentence may end: there only fillers and "and" or "but" tell.
+"""
+
+from __future__ import annotations
+
+import re
+
+from duologue.core.words import bare_words
+
+_MORE_FOLLOWS = """
+a an the my your his its our their and but or because if than of to with from for um uh er erm umm uhm
+el la los las un una mi tu su y o pero porque si de del al con para por que eh este
+dan atau tetapi tapi kerana jika kalau yang dengan untuk daripada kepada
+और या लेकिन क्योंकि अगर आणि किंवा पण कारण மற்றும் அல்லது ஆனால் మరియు లేదా కానీ
+"""
+MORE_FOLLOWS = frozenset(_MORE_FOLLOWS.split())
+"""Nobody ends with these, but for a listener's patience. Left out: words that end questions ("what is it for?" is rarer than
+"a room for") stand here; those that end statements as often as not ("that", "so", "like") do not."""
+
+WHOLE_WORDS = 3
+"""A shorter question may be a start: "What?" of "What are your opening hours?"."""
+
+_QUESTION = re.compile(r"[?？][\"'»”)]*$")
+
+
+def unfinished(text: str) -> bool:
+    """More is to come, or nobody would have said the last word; a question mark means that it was the last."""
+    words = bare_words(text)
+    return bool(words) and words[-1] in MORE_FOLLOWS and not _QUESTION.search(text.rstrip())
+
+
+def asks(text: str) -> bool:
+    """A question of at least `WHOLE_WORDS`, as the recogniser writes it."""
+    sentence = re.split(r"[.!?…।？]\s+", text.strip())[-1]
+    return len(bare_words(sentence)) >= WHOLE_WORDS and bool(_QUESTION.search(sentence))

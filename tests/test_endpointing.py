@@ -1,0 +1,62 @@
+"""How long a pause must last to end a turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duologue.core.endpointing import ASKS, HOLD_S, UNFINISHED, Evidence, learned
+from duologue.core.patience import Patience
+
+PATIENCE = Patience(complete_s=0.25, incomplete_s=1.5, adapts=True)
+
+
+@pytest.mark.parametrize(("complete", "wait_s"), [(1.0, 0.25), (0.0, 1.5), (0.5, (0.25 * 1.5) ** 0.5), (None, 1.5)])
+def test_the_wait_is_geometric_between_its_extremes(complete: float | None, wait_s: float) -> None:
+    assert Evidence(complete).wait_s(PATIENCE) == pytest.approx(wait_s)
+
+
+def test_an_unfinished_phrase_waits_however_it_sounds() -> None:
+    assert Evidence(0.98, "I would like a").likely == UNFINISHED
+    assert Evidence(0.98, "I would like a").rule == "unfinished"
+    assert Evidence(0.1, "I would like a").likely == 0.1
+
+
+def test_a_whole_question_waits_no_longer_than_that() -> None:
+    assert Evidence(0.02, "And what about Sunday?").likely == ASKS
+    assert Evidence(0.02, "And what about Sunday?").rule == "question"
+    assert Evidence(0.9, "And what about Sunday?").rule == "opinion"
+
+
+def test_words_alone_are_no_opinion() -> None:
+    assert Evidence(None, "And what about Sunday?").wait_s(PATIENCE) == 1.5
+    assert Evidence(None, "And what about Sunday?").rule == "silence"
+
+
+def test_a_speakers_own_pauses_move_only_the_longest_wait() -> None:
+    slow = quick = HOLD_S
+    for _ in range(20):
+        slow, quick = learned(slow, 1.0), learned(quick, 0.2)
+    assert Evidence(0.0).wait_s(PATIENCE, quick) < 1.5 < Evidence(0.0).wait_s(PATIENCE, slow)
+    assert Evidence(1.0).wait_s(PATIENCE, quick) == pytest.approx(0.25) == Evidence(1.0).wait_s(PATIENCE, slow)
+    assert Evidence(0.0).wait_s(replace(PATIENCE, adapts=False), slow) == 1.5
+
+
+def test_the_closure_of_a_consonant_is_no_pause_of_the_speakers() -> None:
+    assert learned(0.5, 0.08) == 0.5
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 10))
+def test_the_likelier_the_sooner_and_never_outside_the_extremes(one: float, other: float, hold_s: float) -> None:
+    first, second = (Evidence(complete).wait_s(PATIENCE, hold_s) for complete in sorted((one, other)))
+    assert second * 1.000001 >= 0.25
+    assert second <= first * 1.000001
+    assert first <= 1.5 * 1.6 * 1.000001
+
+
+def test_one_setting_for_both_is_a_fixed_silence() -> None:
+    fixed = Patience(complete_s=0.5, incomplete_s=0.5, adapts=False)
+    assert {round(Evidence(complete).wait_s(fixed, 2.0), 6) for complete in (None, 0.0, 0.5, 1.0)} == {0.5}

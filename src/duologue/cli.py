@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from duologue import __version__, config
 from duologue.errors import DuologueError
 from duologue.models import command as models
+from duologue.places import command as engines
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML; the environment goes before it")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_serve, _add_talk, models.add_parser, _add_doctor, _add_replay):
+    for add in (_add_serve, _add_talk, models.add_parser, engines.add_parser, _add_doctor, _add_replay):
         add(commands)
     return parser
 

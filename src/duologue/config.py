@@ -124,6 +124,13 @@ class Engines:
     emotion: str = "words_and_sound"
     fetch: bool = True  # a language's recogniser may be downloaded when the language is first wanted
     speakable: bool = True  # numbers, dates, amounts, links as words of the language, before any voice has them
+    places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Where an engine runs, by its name: "thread", in this process; "process", in a worker with this program's own packages; or
+    the path of a Python with others. Not named: in a worker, if an environment is installed for it, else in this process."""
+    environments: str = ""  # folder of what `duologue engines install` makes; empty: beside the user's cached models
+    cpu_wheels: str = (
+        "https://download.pytorch.org/whl/cpu"  # asked for torch where there is no GPU; empty: pip's own index
+    )
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -27,7 +27,7 @@ from duologue.engines import (
     TurnDetector,
     VadModel,
     Writer,
-    registry,
+    placing,
 )
 from duologue.engines.speakable import speakable
 from duologue.errors import ClientError, DuologueError
@@ -154,7 +154,7 @@ class _Loader:
         self._lanes.append(lane)
         try:
             settings = self._engines.settings.get(name, {})
-            return registry.load(task, name, Loading(self._model, lane, settings, self._fetch))
+            return placing.load(self._engines, task, name, Loading(self._model, lane, settings, self._fetch))
         except DuologueError as error:
             return error
 
@@ -176,6 +176,8 @@ class _Loader:
                 failed=MappingProxyType(self._failed(found)),
             )
         except DuologueError:
+            for engine in found.values():
+                getattr(engine, "close", lambda: None)()
             for lane in self._lanes:
                 lane.close()
             raise

@@ -15,30 +15,40 @@ def names(task: Task) -> list[str]:
 
 def load(task: Task, name: str, loading: Loading) -> Engine:
     """Blocking. The engine, warm. Raises `ConfigError`: unknown_engine, engine_not_installed, or the engine's own error."""
-    loader: Loader = _import(task, _entry(task, name))
+    return load_entry(entry(task, name), loading)
+
+
+def load_entry(found: EntryPoint, loading: Loading) -> Engine:
+    """The same, of an entry point that was found elsewhere: a worker's environment registers nothing of its own."""
+    loader: Loader = _import(found)
     try:
         return loader(loading)
     except DuologueError:
         raise
     except ImportError as error:
-        raise _not_installed(task, name, error) from error
+        raise _not_installed(found, error) from error
     except Exception as error:
-        raise EngineError(name, f"could not be loaded: {error}", code="engine_load_failed", retryable=False) from error
+        why = f"could not be loaded: {error}"
+        raise EngineError(found.name, why, code="engine_load_failed", retryable=False) from error
 
 
-def _entry(task: Task, name: str) -> EntryPoint:
-    for entry in entry_points(group=f"duologue.{task}", name=name):
-        return entry
+def entry(task: Task, name: str) -> EntryPoint:
+    """Raises `ConfigError` (unknown_engine)."""
+    for found in entry_points(group=f"duologue.{task}", name=name):
+        return found
     raise ConfigError("unknown_engine", f"no {task} is called {name!r}; there are: {', '.join(names(task)) or 'none'}")
 
 
-def _import(task: Task, entry: EntryPoint) -> Loader:
+def _import(found: EntryPoint) -> Loader:
     try:
-        loader: Loader = entry.load()
+        loader: Loader = found.load()
     except ImportError as error:
-        raise _not_installed(task, entry.name, error) from error
+        raise _not_installed(found, error) from error
     return loader
 
 
-def _not_installed(task: Task, name: str, error: ImportError) -> ConfigError:
-    return ConfigError("engine_not_installed", f"the {task} {name!r} needs a package that is not installed: {error}")
+def _not_installed(found: EntryPoint, error: ImportError) -> ConfigError:
+    task = found.group.removeprefix("duologue.")
+    return ConfigError(
+        "engine_not_installed", f"the {task} {found.name!r} needs a package that is not installed: {error}"
+    )

@@ -45,8 +45,8 @@ class Lane:
         self.name = name
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"duologue-{name}")
-        self._waiting: list[_Call] = []
-        self._running: set[_Call] = set()
+        self._waiting: list[Call] = []
+        self._running: set[Call] = set()
         self._worked_s = 0.0
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -83,8 +83,8 @@ class Lane:
             call.drop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _enter(self, work: Callable[[], Any]) -> _Call:
-        call = _Call(work, _due.get() or _at(clock.now()))
+    def _enter(self, work: Callable[[], Any]) -> Call:
+        call = Call(work, _due.get() or _at(clock.now()))
         self._waiting.append(call)
         self._begin()
         return call
@@ -100,7 +100,7 @@ class Lane:
             call.begun_at = clock.now()
             self._pool.submit(call.work, self._end)
 
-    def _end(self, call: _Call) -> None:
+    def _end(self, call: Call) -> None:
         self._worked_s += (clock.now() - call.begun_at) / self._threads
         self._running.discard(call)
         self._begin()
@@ -110,7 +110,7 @@ def _at(moment: float) -> Due:
     return lambda: moment
 
 
-class _Call:
+class Call:
     """One call: made and ended on the loop, worked on a thread."""
 
     def __init__(self, function: Callable[[], Any], due: Due) -> None:
@@ -121,7 +121,7 @@ class _Call:
         self._loop = asyncio.get_running_loop()
         self.result: asyncio.Future[Any] = self._loop.create_future()
 
-    def work(self, end: Callable[[_Call], None]) -> None:
+    def work(self, end: Callable[[Call], None]) -> None:
         """On the lane's thread. `end` is called on the loop, before the result is given."""
         value: Any = None
         failure: BaseException | None = None
@@ -135,7 +135,7 @@ class _Call:
     def drop(self) -> None:
         self._post(self.result.cancel)
 
-    def _give(self, end: Callable[[_Call], None], value: Any, failure: BaseException | None) -> None:
+    def _give(self, end: Callable[[Call], None], value: Any, failure: BaseException | None) -> None:
         end(self)
         if self.result.cancelled():
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import io
 import logging
 import os
 import signal
@@ -37,6 +38,8 @@ _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 def run(handle: int, codec: Codec, load: Load) -> None:
     """Serves on the socket with this file descriptor; never returns."""
     _die_with_the_server()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # or what is printed before a crash is lost
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     asyncio.run(_serve(handle, codec, load))
     os._exit(0)  # no thread is waited for: it may be deep in a library

@@ -1,0 +1,233 @@
+"""Environments for engines: made whole or not at all, found by the lineup; two that exclude each other in one conversation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apart_parts import ODD, make, register
+
+from duologue import cli
+from duologue.config import Engines
+from duologue.engines import Loading, apart, lineup, placing
+from duologue.errors import ConfigError
+from duologue.places import command, environments
+from duologue.places.environments import Environments, Recipe, has_gpu, read
+from duologue.places.thread import Lane
+
+TINY = Recipe("tiny", ("odd",), (3, 11, 99), ("tinylib==1",), 1, "MIT", "import tinylib", pins="other==2\n")
+CPU = "https://wheels.example/cpu"
+
+
+class Pretending:
+    """Instead of pip: writes down what it would do; the interpreter of the environment is this one."""
+
+    def __init__(self, fails_at: int = 99) -> None:
+        self.commands: list[Sequence[str]] = []
+        self._fails_at = fails_at
+
+    def __call__(self, command: Sequence[str], variables: Mapping[str, str], say: Callable[[str], None]) -> None:
+        if "venv" in command:
+            python = Path(command[-1]) / "bin" / "python"
+            python.parent.mkdir(parents=True)
+            python.symlink_to(sys.executable)
+        self.commands.append(command)
+        if len(self.commands) == self._fails_at:
+            raise ConfigError("install_failed", "no such version")
+
+
+def silent(line: str) -> None: ...
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Environments:
+    return Environments(tmp_path / "environments", {"tiny": TINY})
+
+
+def test_the_shipped_ones_are_pinned_and_prove_themselves() -> None:
+    recipes = read()
+    assert {"chatterbox", "indic_parler"} <= set(recipes)
+    for recipe in recipes.values():
+        assert recipe.engines
+        assert recipe.imports
+        assert recipe.pins
+        assert all("==" in line for line in (*recipe.torch, *recipe.without_dependencies, *recipe.pins.splitlines()))
+        assert all("==" in line or line.startswith("setuptools<") for line in recipe.requirements)
+        assert not [line for line in recipe.pins.splitlines() if "nvidia" in line or line.startswith("torch==")]
+    wanted = {line.partition("==")[0]: line for recipe in recipes.values() for line in recipe.requirements}
+    assert wanted["parler-tts"] == "parler-tts==0.2.3"
+    assert recipes["chatterbox"].requirements != recipes["indic_parler"].requirements
+
+
+def test_an_environment_is_whole_only_when_every_step_was_done(tiny: Environments) -> None:
+    run = Pretending()
+    said: list[str] = []
+    assert tiny.of_engine("odd") is None
+    assert tiny.install("odd", "", said.append, run=run)
+    found = tiny.of_engine("odd")
+    assert found is not None
+    assert found.python == tiny.root / "tiny" / "bin" / "python"
+    assert tiny.python_version(TINY) == sys.version.split()[0]
+    assert said[0] == "[1/3] a virtual environment"
+    install = run.commands[1]
+    assert install[1:4] == ("-m", "pip", "install")
+    assert install[-4:] == ("tinylib==1", *environments.BASE)
+    assert "--constraint" in install
+    assert run.commands[-1][-1] == "import tinylib"
+    assert not tiny.install("tiny", "", silent, run=Pretending())  # it is there
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_one_that_fails_leaves_nothing(tiny: Environments, step: int) -> None:
+    with pytest.raises(ConfigError) as failed:
+        tiny.install("tiny", "", silent, run=Pretending(step))
+    assert failed.value.code == "install_failed"
+    assert tiny.state(TINY) == "missing"
+    assert [path.name for path in tiny.root.iterdir()] == [".lock"]
+
+
+def test_one_that_was_made_for_other_pins_or_is_broken_is_said_to_be_so(tiny: Environments) -> None:
+    tiny.install("tiny", "", silent, run=Pretending())
+    newer = Environments(tiny.root, {"tiny": replace(TINY, pins="other==3\n")})
+    with pytest.raises(ConfigError) as refused:
+        newer.of_engine("odd")
+    assert refused.value.code == "environment_unfit"
+    assert "duologue engines install odd" in refused.value.message
+    assert newer.install("odd", "", silent, run=Pretending())  # is made anew
+    assert newer.state(newer.recipe("tiny")) == "installed"
+    (tiny.root / "tiny" / "bin" / "python").unlink()
+    assert newer.state(newer.recipe("tiny")) == "unfit"
+    assert newer.remove("odd")
+    assert not newer.remove("odd")
+    assert newer.of_engine("odd") is None
+
+
+def test_an_unknown_name_lists_the_known(tiny: Environments) -> None:
+    with pytest.raises(ConfigError) as refused:
+        tiny.install("nobody", "", silent)
+    assert refused.value.code == "unknown_environment"
+    assert "odd" in refused.value.message
+
+
+def test_a_python_that_its_libraries_do_not_take_is_refused(tiny: Environments) -> None:
+    old = Environments(tiny.root, {"tiny": replace(TINY, python=(3, 7, 8))})
+    for python in (sys.executable, "/nowhere/python"):
+        with pytest.raises(ConfigError) as refused:
+            old.install("tiny", "", silent, python=python, run=Pretending())
+        assert refused.value.code == "python_unfit"
+    assert old.state(TINY) == "missing"
+
+
+def test_without_a_gpu_torch_comes_from_the_index_of_cpu_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(gpu: bool, index: str) -> str:
+        monkeypatch.setattr(command, "has_gpu", lambda: gpu)
+        monkeypatch.setenv("DUOLOGUE_ENGINES__CPU_WHEELS", index)
+        monkeypatch.setenv("DUOLOGUE_ENGINES__ENVIRONMENTS", str(tmp_path))
+        assert cli.main(["engines", "install", "chatterbox_turbo", "--dry-run"]) == 0
+        return capsys.readouterr().out
+
+    assert f"torchaudio==2.11.0   (from {CPU})" in told(False, CPU)
+    assert told(False, CPU).count(CPU) == 1  # everything else comes from where it always does
+    assert CPU not in told(True, CPU)
+    assert "(from" not in told(False, "")
+    assert list(tmp_path.iterdir()) == []  # nothing was installed
+    assert isinstance(has_gpu(), bool)
+
+
+def test_the_list_says_what_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DUOLOGUE_ENGINES__ENVIRONMENTS", str(tmp_path))
+    (tmp_path / "chatterbox").mkdir()
+    cli.main(["engines", "list"])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "unfit" in lines["chatterbox"]
+    assert "missing" in lines["indic_parler"]
+    cli.main(["engines", "remove", "chatterbox", "indic_parler"])
+    assert capsys.readouterr().out == "chatterbox: removed\nindic_parler: was not here\n"
+
+
+# ── Where an engine runs ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engines:
+    """`odd` has an environment; the settings that know its folder."""
+    register(monkeypatch, odd="odd_voices:load", odd2="odd_voices:load")
+    monkeypatch.setattr(environments, "read", lambda: {"tiny": TINY})
+    root = tmp_path / "environments"
+    make(root / "tiny", ODD)
+    Environments(root, {"tiny": TINY})
+    (root / "tiny" / "stamp.json").write_text(f'{{"key": "{TINY.key}", "python": "3"}}')
+    return Engines("scripted", "none", "scripted", "scripted", ("odd", "scripted"), environments=str(root))
+
+
+def test_an_engine_with_an_environment_runs_in_it(placed: Engines) -> None:
+    made = lineup.load(placed, Path)
+    first = made.speakers[0]
+    assert made.warnings == ()
+    assert isinstance(first._speaker, apart.SpeakerApart)  # type: ignore[attr-defined]
+    pid: int = first._speaker.process.pid  # type: ignore[attr-defined,assignment]
+    made.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    elsewhere = lineup.load(replace(placed, environments=placed.environments + "-not"), Path)
+    assert "odd_voices" in elsewhere.warnings[0]  # it was looked for here
+    elsewhere.close()
+
+
+def test_a_place_goes_before_an_installed_environment(placed: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(engines: Engines, name: str = "odd") -> Any:
+        lane = Lane("test")
+        try:
+            return placing.load(engines, "speaker", name, Loading(Path, lane))
+        finally:
+            lane.close()
+
+    here = replace(placed, places={"odd": "thread"})
+    with pytest.raises(ConfigError) as refused:
+        load(here)
+    assert refused.value.code == "engine_not_installed"
+    assert "duologue engines install odd" in refused.value.message
+    monkeypatch.syspath_prepend(str(ODD))
+    assert not isinstance(load(here), apart.SpeakerApart)
+
+    own = load(replace(placed, places={"scripted": "process"}), "scripted")
+    named = load(replace(placed, places={"odd2": f"{placed.environments}/tiny/bin/python"}), "odd2")
+    for voice, python in ((own, sys.executable), (named, f"{placed.environments}/tiny/bin/python")):
+        arguments = Path(f"/proc/{voice.process.pid}/cmdline").read_bytes().split(b"\0")
+        assert arguments[0].decode() == python
+        voice.close()
+    with pytest.raises(ConfigError) as refused:
+        load(replace(placed, places={"odd": "elsewhere"}))
+    assert refused.value.code == "bad_setting"
+
+
+def test_an_unfit_environment_costs_the_voice_and_is_told(placed: Engines) -> None:
+    (Path(placed.environments) / "tiny" / "stamp.json").unlink()
+    made = lineup.load(placed, Path)
+    assert made.names()["speakers"] == "scripted"
+    assert "environment_unfit" in made.warnings[0]
+    made.close()
+
+
+def test_a_lineup_that_cannot_be_loaded_leaves_no_worker(placed: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+    load = apart.load
+
+    def noted(*given: Any, **more: Any) -> Any:
+        opened.append(load(*given, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(apart, "load", noted)
+    with pytest.raises(ConfigError):
+        lineup.load(replace(placed, writer="nobody"), Path)
+    [voice] = opened
+    assert voice.process.pid is None

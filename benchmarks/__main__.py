@@ -1,79 +1,164 @@
-"""Runs the benchmarks: a table and the conversations on stderr, the same figures as JSON on stdout."""
+"""Runs the benchmarks: a table and the conversations on stderr, the same figures as JSON on stdout.
+
+Without a name: those that tell what a user gets. `load`, `soak` and `roads` start servers of their own.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from benchmarks import bargein, pauses, recordings, roads, turns, v2v
+from benchmarks import bargein, load, pictures, recordings, roads, runs, soak, tts, turns, v2v
 from benchmarks.figures import Figure, table
+from benchmarks.machine import Watched
+from benchmarks.recordings import Recording
+from benchmarks.switches import SWITCHES, without
 from duologue import config
 from duologue.app import App
+from duologue.config import Config
 from duologue.errors import DuologueError
 from duologue.talk import warm
 
-BENCHMARKS = ("v2v", "turns", "bargein", "roads")
+INSIDE = ("v2v", "turns", "bargein", "tts")
+"""On engines of this process; what is run when nothing is named."""
+
+OUTSIDE = ("roads", "load", "soak")
+BENCHMARKS = (*INSIDE, *OUTSIDE)
+
+Told = tuple[list[Figure], dict[str, Any]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0; with --check 1 if a limit was missed; 2 if it cannot run."""
     args = _parser().parse_args(arguments)
-    machine = {"cpu_count": os.cpu_count(), "load_before": os.getloadavg()[0]}
+    watched = Watched()
     try:
-        with warm(config.load()) as app:
-            figures = asyncio.run(_run(app, args))
+        figures, details = _run(without(config.load(), args.without), args)
+        run = {
+            "benchmarks": list(args.names),
+            "without": list(args.without),
+            "machine": watched.facts(),
+            "figures": {figure.name.strip(): figure.facts() for figure in figures},
+            "details": details,
+        }
+        print(f"{run['machine']}\n{table(figures)}", file=sys.stderr)
+        _keep(run, args)
     except DuologueError as error:
         print(f"benchmarks: {error.message} [{error.code}]", file=sys.stderr)
         return 2
-    told = {"machine": machine, "figures": {figure.name.strip(): figure.facts() for figure in figures}}
-    print(f"{machine}\n{table(figures)}", file=sys.stderr)
-    print(json.dumps(told, ensure_ascii=False, indent=1))
+    print(json.dumps(run, ensure_ascii=False, indent=1))
     return int(args.check and not all(figure.ok for figure in figures))
 
 
-async def _run(app: App, args: argparse.Namespace) -> list[Figure]:
-    questions, figures = recordings.questions()[: args.limit], []
+def _run(settings: Config, args: argparse.Namespace) -> Told:
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    if set(args.names) & set(INSIDE):
+        with warm(settings) as app:
+            figures, details = asyncio.run(_inside(app, args))
+    if set(args.names) & set(OUTSIDE):
+        more, facts = asyncio.run(_outside(args))
+        figures, details = [*figures, *more], details | facts
+    return figures, details
+
+
+async def _inside(app: App, args: argparse.Namespace) -> Told:
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    asked = _questions(args) if {"v2v", "bargein"} & set(args.names) else []
     if "v2v" in args.names:
-        figures += await v2v.run(app, questions, args.turns, args.listen)
+        figures += await v2v.run(app, asked * args.repeat, args.turns, args.listen)
     if "turns" in args.names:
-        figures += await _turns(app, args.record)
+        found = await turns.recorded(app, again=args.record)
+        families = turns.sweep(found, app.config.patience)
+        print(turns.table(families), file=sys.stderr)
+        figures += turns.figures(families)
+        details["turns"] = turns.facts(found, families)
     if "bargein" in args.names:
-        figures += await bargein.run(app, questions, recordings.backchannels())
+        figures += await bargein.run(app, asked, recordings.backchannels())
+    if "tts" in args.names:
+        figures += await tts.run(app)
+    return figures, details
+
+
+async def _outside(args: argparse.Namespace) -> Told:
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
     if "roads" in args.names:
-        figures += await roads.run(questions)
-    return figures
+        figures += await roads.run(_questions(args) * args.repeat)
+    if "load" in args.names:
+        sounds = load.recorded_voices(_questions(args)) if args.real else load.made_voices()
+        steps = await load.run(args.sessions or load.steps(args.real), args.seconds, sounds, args.real)
+        figures += load.figures(steps)
+        details["load"] = {"real": args.real, "steps": [step.facts() for step in steps]}
+    if "soak" in args.names:
+        sessions = max(args.sessions or (8,))
+        more, details["soak"] = await soak.run(args.minutes, sessions, args.seed, args.real)
+        figures += more
+    return figures, details
 
 
-async def _turns(app: App, again: bool) -> list[Figure]:
-    found = await turns.record(app, turns.groups()) if again or not pauses.STORE.exists() else pauses.load()
-    families = turns.sweep([pause for pause in found if pause.group in turns.COUNTED], app.config.patience)
-    print(turns.table(families), file=sys.stderr)
-    return turns.figures(families)
+def _questions(args: argparse.Namespace) -> list[Recording]:
+    asked = recordings.in_folder(args.folder) if args.folder else recordings.questions()
+    return asked[: args.limit]
+
+
+def _keep(run: dict[str, Any], args: argparse.Namespace) -> None:
+    if args.compare:
+        print(runs.compared(runs.read(args.compare), run), file=sys.stderr)
+    if args.store:
+        runs.store(run, args.store)
+    if args.plots:
+        for path in pictures.write(run, args.plots):
+            print(path, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", default=BENCHMARKS, type=_benchmark, metavar=" | ".join(BENCHMARKS), help="all"
+    add = parser.add_argument
+    add(
+        "names",
+        nargs="*",
+        default=INSIDE,
+        type=_benchmark,
+        metavar=" | ".join(BENCHMARKS),
+        help="all of the first four",
     )
-    parser.add_argument(
-        "--turns", type=int, default=4, help="questions a conversation (default 4; 1: a new one for each)"
-    )
-    parser.add_argument("--listen", type=float, default=6.0, help="seconds heard of each reply (default 6)")
-    parser.add_argument("--limit", type=int, help="only so many questions")
-    parser.add_argument("--record", action="store_true", help="turns: hear the recordings again")
-    parser.add_argument("--check", action="store_true", help="exit status 1 if a figure misses its limit")
+    add("--turns", type=int, default=4, help="questions a conversation (default 4; 1: a new one for each)")
+    add("--listen", type=float, default=6.0, help="seconds heard of each reply (default 6)")
+    add("--limit", type=int, help="only so many questions")
+    add("--repeat", type=int, default=1, help="each question so many times: 3 gives more than 60 turns")
+    add("--folder", type=Path, help="sound files to ask instead, one turn each; name.txt says what is said in name.wav")
+    add("--record", action="store_true", help="turns: hear the recordings again")
+    add("--without", action="append", default=[], choices=sorted(SWITCHES), help="v2v: one technique switched off")
+    add("--real", action="store_true", help="load, soak: with the real engines, and recorded questions")
+    add("--sessions", type=_numbers, help="load: steps, as 50,100,150; soak: how many at a time")
+    add("--seconds", type=float, default=15.0, help="load: how long each step lasts")
+    add("--minutes", type=float, default=10.0, help="soak: how long it lasts")
+    add("--seed", type=int, default=1, help="soak: of what the clients do")
+    add("--compare", type=Path, metavar="FILE", help="with a stored run")
+    add("--store", type=Path, metavar="FILE", help="keep this run")
+    add("--plots", type=Path, metavar="FOLDER", help="pictures of it, as SVG")
+    add("--check", action="store_true", help="exit status 1 if a figure misses its limit")
     return parser
 
 
 def _benchmark(name: str) -> str:
-    if name not in BENCHMARKS:  # `choices` would refuse the default, which is all of them
+    if name not in BENCHMARKS:  # `choices` would refuse the default, which is several
         raise argparse.ArgumentTypeError(f"there is no {name!r}; there are: {', '.join(BENCHMARKS)}")
     return name
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(number) for number in text.split(","))
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError("at least one session")
+    return numbers
 
 
 if __name__ == "__main__":

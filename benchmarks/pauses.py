@@ -167,3 +167,7 @@ def load(path: Path = STORE) -> list[Pause]:
         return [Pause(**row | {"earlier_s": tuple(row["earlier_s"])}) for row in rows]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError("no_pauses", f"{path}: {error}; `python -m benchmarks turns --record` makes it") from error
+
+
+def exists(path: Path = STORE) -> bool:
+    return path.exists()

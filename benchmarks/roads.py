@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import re
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -27,9 +25,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.figures import Figure
 from benchmarks.recordings import Recording
+from benchmarks.servers import serving
 from duologue import clock
 from duologue.audio import INPUT_RATE, Audio, from_pcm16, resample, to_pcm16
-from duologue.errors import ConfigError
 from duologue.line import AUDIBLE
 
 BLOCK_S = 0.02
@@ -38,8 +36,6 @@ PATIENCE_S = 8.0
 
 QUIET_S = 1.0
 """Between a reply that was cut off and the next question."""
-
-READY = re.compile(r"http://\S+")
 
 
 class Road(Protocol):
@@ -58,8 +54,8 @@ class Road(Protocol):
 
 async def run(recordings: Sequence[Recording]) -> list[Figure]:
     times: dict[str, list[float]] = {name: [] for name in ROADS}
-    async with _server() as address, AsyncExitStack() as stack:
-        roads = {name: await stack.enter_async_context(begin(address)) for name, begin in ROADS.items()}
+    async with serving() as server, AsyncExitStack() as stack:
+        roads = {name: await stack.enter_async_context(begin(server.address)) for name, begin in ROADS.items()}
         for recording in recordings:
             for name, road in roads.items():
                 ms = await _ask(road, recording)
@@ -109,24 +105,6 @@ def _audible(samples: Audio, rate: int) -> float | None:
     """Seconds to the first audible sample."""
     loud = np.flatnonzero(np.abs(samples) >= AUDIBLE)
     return int(loud[0]) / rate if len(loud) else None
-
-
-@asynccontextmanager
-async def _server() -> AsyncIterator[str]:
-    """A server process with the settings of the environment, on a free port; its address."""
-    command = [sys.executable, "-c", "from duologue.cli import main; main()", "serve"]
-    environment = os.environ | {"DUOLOGUE_SERVER__PORT": "0"}
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        ready = READY.search((await process.stdout.readline()).decode())
-        if ready is None:
-            raise ConfigError("no_server", "the server did not start; it says why above")
-        yield ready[0]
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
 
 
 # ── The roads ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -55,6 +55,13 @@ async def record(app: App, groups: dict[str, list[Recording]], path: Path = paus
     return found
 
 
+async def recorded(app: App, *, again: bool, path: Path = pauses.STORE) -> list[Pause]:
+    """Those that count. Heard now, if they never were or are to be `again`."""
+    here = not again and pauses.exists(path)
+    found = pauses.load(path) if here else await record(app, groups(), path)
+    return [pause for pause in found if pause.group in COUNTED]
+
+
 def groups() -> dict[str, list[Recording]]:
     return {"questions": recordings.questions(), "turns": recordings.turns(), "read": recordings.read_aloud()}
 

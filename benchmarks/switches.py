@@ -1,0 +1,30 @@
+"""What each technique gains is seen by leaving it out: each of these is a setting that exists, at the value that has no effect.
+
+Techniques without a setting are no switch here: the cache's filling while the user speaks, the decoding at the first silent
+frame, and the voice whose decoder overlaps its encoder can only be switched off once a setting does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from duologue.config import Config, override
+
+SWITCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
+    {
+        "drafts": ("patience", {"drafts": 0}),
+        "turn detector": ("engines", {"turn_detector": "none"}),
+        "small first piece": ("cutting", {"hungry_s": 0.0, "starving_s": 0.0}),
+        "first frame": ("speech", {"stop_s": 0.2}),
+    }
+)
+"""Name: the group of settings, and what is set. `first frame`: the pause is noticed after 0.2 s, as other servers do."""
+
+
+def without(config: Config, names: Iterable[str]) -> Config:
+    for name in names:
+        group, values = SWITCHES[name]
+        config = override(config, group, **values)
+    return config

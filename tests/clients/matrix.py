@@ -48,8 +48,6 @@ CLIENTS = (
 
 def missing(client: Client) -> str:
     """Why it cannot be run here; empty: it can."""
-    if client.environment == environments.NODE and shutil.which("node") is None:
-        return "there is no node"
     if environments.find(client.environment) is None:
         return f"the environment {client.environment!r} is not made: see `make clients`"
     return ""
@@ -88,7 +86,7 @@ def _program(client: Client, folder: Path) -> list[str]:
     environment = environments.find(client.environment)
     assert environment is not None
     if client.environment == environments.NODE:
-        return ["node", *client.flags, str(folder / "programs" / client.program)]
+        return [environments.node(environment), *client.flags, str(folder / "programs" / client.program)]
     return [environments.interpreter(environment), str(PROGRAMS / client.program)]
 
 

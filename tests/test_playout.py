@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duologue.core.playout import KEPT_S, TICK_S, Block, Pacing, Playout, SpokenWord
+from duologue.core.playout import KEPT_S, STUCK_S, TICK_S, Block, Pacing, Playout, SpokenWord
 
 RATE = 1000  # Hz: one sample is one ms
 PACING = Pacing(lead_s=0.8, block_s=0.06, draft_s=4.0, ahead_s=12.0)
@@ -53,6 +53,28 @@ def test_a_bounded_lead_leaves_at_once_and_the_rest_as_it_is_heard() -> None:
 def test_blocks_say_where_they_are() -> None:
     blocks = released(150, finished=True).due(0.0)
     assert [(block.at, len(block.pcm) // 2) for block in blocks] == [(0, 60), (60, 60), (120, 30)]
+
+
+def test_a_client_that_repeats_one_position_for_ever_does_not_keep_the_reply_open() -> None:
+    playout = released(700, finished=True)
+    playout.due(0.0)
+    for second in range(round(STUCK_S)):
+        playout.cursor(100.0, float(second))
+        assert not playout.done(float(second))
+    playout.cursor(100.0, STUCK_S)
+    assert playout.done(STUCK_S + 0.7)
+
+
+def test_a_held_reply_waits_at_the_position_that_its_client_repeats() -> None:
+    playout = released(700, finished=True)
+    playout.due(0.0)
+    playout.cursor(100.0, 0.1)
+    playout.hold(0.1)
+    for second in range(1, 60):
+        playout.cursor(100.0, float(second))
+    playout.resume(60.0)
+    playout.cursor(100.0, 60.0)
+    assert playout.heard(60.0) == ("", 100.0)
 
 
 def test_a_word_is_heard_when_its_end_was_played() -> None:

@@ -452,3 +452,21 @@ def test_closing_the_socket_stops_the_voice() -> None:
                 await app.silenced.wait()
 
     asyncio.run(main())
+
+
+def test_sockets_for_speech_have_so_many_places_and_give_them_back() -> None:
+    async def main() -> None:
+        async with server(ScriptedApp(), limits=Limits(sessions=1)) as address:
+            async with client(address, "/ws/tts") as first:
+                await first.send('{"text":"one"}')
+                await receive(first)
+                async with client(address, "/ws/tts") as second:
+                    assert await refusal(second) == ("server_full", 1013, "server_full")
+            async with asyncio.timeout(5):
+                while True:  # the first may not be noticed to be gone at once
+                    async with client(address, "/ws/tts") as third:
+                        await third.send('{"text":"two"}')
+                        if (await receive(third))["type"] == "audio_chunk":
+                            break
+
+    asyncio.run(main())

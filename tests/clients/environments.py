@@ -1,7 +1,7 @@
 """The clients' own environments: `python -m tests.clients.environments` makes in `.clients` those that are missing.
 
-Each is known by a hash of its pins. Nothing is needed but Python and its package index: Node, for the clients in JavaScript, comes
-from there as well, in the version that they were tried with.
+Each is known by a hash of its pins. Nothing is needed but Python and the package indexes: Node, for the clients in JavaScript, is
+a package too, in the version that they were tried with.
 """
 
 from __future__ import annotations

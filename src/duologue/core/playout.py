@@ -19,6 +19,10 @@ TICK_S = 0.001
 GAP_S = 0.001
 """Silence that nobody hears, and that the rounding of times brings about."""
 
+STUCK_S = 10.0
+"""A client that says the same position for so long, though it is not held, says nothing about its listener: the clock decides
+again, or its reply would never end. Far longer than any network stalls a playback that goes on."""
+
 KEPT_S = 30.0
 """Sound that was sent is kept for so long, in case the client comes back without it: one that vanished is noticed after 20 s (two
 pings), and has been sent a lead more by then. What it has played only the client knows."""
@@ -72,6 +76,7 @@ class Playout:
         self._dry_s = 0.0  # of the gap that lasts, or of the last one
         self._position = 0.0  # of the listener, at `_at`
         self._at = 0.0
+        self._told = (-1.0, 0.0)  # the client's last position in ms, and since when it says it
 
     # ── Sound comes in ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -148,11 +153,15 @@ class Playout:
     def resume(self, now: float) -> None:
         """Sound may leave, from here on; also the release of a draft."""
         self._at, self.held = now, False
+        self._told = (self._told[0], now)
 
     def cursor(self, played_ms: float, now: float) -> None:
         """The client's own word on what it has played, which overrules the clock either way; clamped to what was sent."""
         self._follow(now)
-        self._position = min(float(self.sent), max(0.0, played_ms * self._rate / 1000))
+        if played_ms != self._told[0]:
+            self._told = (played_ms, now)
+        if not self._flows or now - self._told[1] < STUCK_S:
+            self._position = min(float(self.sent), max(0.0, played_ms * self._rate / 1000))
 
     def leave(self, now: float) -> None:
         """The client is gone: the listener stops here, whatever is held or resumed meanwhile, until `rewind`."""
@@ -166,6 +175,7 @@ class Playout:
         """
         self._follow(now)
         self.away = False
+        self._told = (-1.0, now)
         first = self.sent - len(self._kept) // SAMPLE_BYTES
         at = round(self._position if played_ms is None else played_ms * self._rate / 1000)
         at = min(self.sent, max(first, at))

@@ -40,10 +40,12 @@ async def serve_speech(socket: WebSocket, service: Service) -> None:
         rate = decode_rates(socket.query_params.multi_items(), ["output_rate"]).get("output_rate", OUTPUT_RATE)
         if not service.app.ready:
             raise ClientError("not_ready", "the models are still loading")
+        with service.speech.one():
+            ending = await _Talk(socket, service.app, service.config.limits.text_chars, rate).run()
     except ClientError as error:
         await refuse(socket, Native(), error)
         return
-    await close(socket, await _Talk(socket, service.app, service.config.limits.text_chars, rate).run())
+    await close(socket, ending)
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ const told = {
     conversation.transcript(message);
     if (message.is_final) announce("heard_you", { text: message.text });
   },
+  emotion: (message) => conversation.felt(message),
   turn_dropped: (message) => conversation.dropped(message),
   reopened(message) {
     playout.forget();

@@ -1,9 +1,10 @@
 // What was said, by whom, and how much of it was heard: plain data that can be kept, shown and exported.
 // Made from the server's messages. Knows no screen, no sound and no socket. Times are ms of a reply's own sound.
 //
-// An entry is a turn: {session, turn, you, reply, latency}, or a remark of the page's own: {note: its code}.
-//   you    {text, final, language, emotion}
-//   reply  {text, ends: where each word ends, times: [{to, end_ms}], lit, ms, at, chunks, over, cut, speaker, passed}
+// An entry is a turn: {session, turn, you, felt, reply, latency}, or a remark of the page's own: {note: its code}.
+//   you    {text, final, language}
+//   felt   {label, intensity, confidence, evidence}
+//   reply  {text, ends: where each word ends, times: [{to, end_ms}], lit, ms, at, chunks, over, cut, speaker, passed, tone, unmet}
 //          `ends`, `to` and `lit` count characters of `text`; the server's word times split it in places of their own
 
 const KEPT = 200; // entries
@@ -23,7 +24,7 @@ export class Conversation {
   entry(turn) {
     const known = this.entries.findLast((entry) => entry.turn === turn && entry.session === this.session);
     if (known) return known;
-    const made = { session: this.session, turn, you: null, reply: null, latency: null };
+    const made = { session: this.session, turn, you: null, felt: null, reply: null, latency: null };
     this.add(made);
     return made;
   }
@@ -50,9 +51,15 @@ export class Conversation {
 
   // ── The user ──
 
-  transcript({ turn, text, is_final, language, emotion }) {
+  transcript({ turn, text, is_final, language }) {
     const entry = this.entry(turn);
-    entry.you = { text, final: is_final, language, emotion: emotion?.label ?? emotion ?? "" };
+    entry.you = { text, final: is_final, language };
+    this.changed(entry);
+  }
+
+  felt({ turn, label, intensity, confidence, evidence }) {
+    const entry = this.entry(turn);
+    entry.felt = { label, intensity, confidence, evidence };
     this.changed(entry);
   }
 
@@ -76,7 +83,7 @@ export class Conversation {
   reopened({ turn }) {
     const entry = this.find(turn);
     if (!entry) return;
-    Object.assign(entry, { reply: null, latency: null });
+    Object.assign(entry, { felt: null, reply: null, latency: null });
     if (entry.you) entry.you.final = false;
     this.changed(entry);
   }
@@ -85,7 +92,7 @@ export class Conversation {
 
   reply(turn) {
     const entry = this.entry(turn);
-    entry.reply ??= { text: "", ends: [], times: [], lit: 0, ms: 0, at: -1, chunks: 0, over: false, cut: false, speaker: "", passed: [] };
+    entry.reply ??= { text: "", ends: [], times: [], lit: 0, ms: 0, at: -1, chunks: 0, over: false, cut: false, speaker: "", passed: [], tone: "", unmet: "" };
     return entry.reply;
   }
 
@@ -125,9 +132,9 @@ export class Conversation {
     this.changed(this.entry(turn));
   }
 
-  // Who speaks, and which better voices do not: [{speaker, reason}].
-  voice({ turn, speaker, passed_over }) {
-    Object.assign(this.reply(turn), { speaker, passed: passed_over ?? [] });
+  // Who speaks, in which tone, and which better voices do not: [{speaker, reason}].
+  voice({ turn, speaker, passed_over, emotion, unmet }) {
+    Object.assign(this.reply(turn), { speaker, passed: passed_over ?? [], tone: emotion ?? "", unmet: unmet ?? "" });
     this.changed(this.entry(turn));
   }
 

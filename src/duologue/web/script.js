@@ -2,10 +2,11 @@
 // Draws the entries of conversation.js, and of each only what has changed. Knows no socket and no sound.
 
 import { element } from "./element.js";
-import { languageName, say, saying } from "./language.js";
+import { knows, languageName, number, say, saying } from "./language.js";
 import { waterfall } from "./waterfall.js";
 
 const NEAR_PX = 80; // from the end: the reader is at the end
+const SURE = 0.5; // of a feeling that is shown: the server answers none that it is less sure of
 
 export class Script {
   constructor(log, welcome) {
@@ -31,6 +32,7 @@ export class Script {
     const drawn = this.drawn.get(entry) ?? this.add(entry);
     if (!entry.note) {
       this.drawYou(drawn, entry.you);
+      this.drawFelt(drawn, entry.felt);
       this.drawReply(drawn, entry.reply);
       this.drawMeta(drawn, entry);
     }
@@ -39,7 +41,7 @@ export class Script {
 
   add(entry) {
     const article = entry.note ? saying(element("p", "aside"), entry.note) : element("article", "turn");
-    const drawn = { article, you: null, reply: null, meta: null };
+    const drawn = { article, you: null, felt: null, reply: null, meta: null };
     this.drawn.set(entry, drawn);
     this.log.append(article);
     return drawn;
@@ -52,6 +54,15 @@ export class Script {
     if (drawn.you.words.textContent !== text) drawn.you.words.textContent = text;
     drawn.you.words.lang = you.language ?? "";
     drawn.you.line.classList.toggle("partial", !you.final);
+  }
+
+  // A word beside what was said; it opens to what it rests on.
+  drawFelt(drawn, felt) {
+    const key = felt && felt.label !== "neutral" && felt.confidence >= SURE ? JSON.stringify(felt) : "";
+    if (!drawn.you || (drawn.felt?.key ?? "") === key) return;
+    drawn.felt?.row.remove();
+    drawn.felt = key ? { key, row: feeling(felt) } : null;
+    if (key) drawn.you.line.append(drawn.felt.row);
   }
 
   drawReply(drawn, reply) {
@@ -84,11 +95,11 @@ export class Script {
   drawMeta(drawn, { you, reply, latency }) {
     const facts = [
       you?.final && you.language && languageName(you.language),
-      you?.emotion && say(`emotion_${you.emotion}`),
       reply?.speaker,
+      reply?.tone && reply.tone !== "neutral" && !reply.unmet && toneName(reply.tone),
       reply?.cut && say("interrupted"),
     ].filter(Boolean);
-    const passed = reply?.passed.map(({ speaker, reason }) => say("passed_over", { speaker, reason })) ?? [];
+    const passed = reply ? [...together(reply.passed), reply.unmet].filter(Boolean) : [];
     const key = JSON.stringify([facts, passed, latency]);
     if (drawn.meta?.key === key) return;
     const open = drawn.meta?.row.open;
@@ -113,4 +124,30 @@ export class Script {
   follow() {
     if (this.atEnd) this.box.scrollTop = this.box.scrollHeight;
   }
+}
+
+function feeling({ label, intensity, confidence, evidence }) {
+  const row = element("details", `felt ${label}`);
+  const name = element("summary", "", toneName(label));
+  const why = [...evidence.map(translated), say("felt_sure", { share: `${number(100 * confidence, 0)} %` })];
+  row.style.setProperty("--strength", Math.min(1, 0.35 + intensity / 2).toFixed(2));
+  row.title = why.join("\n");
+  row.append(name, ...why.map((line) => element("p", "", line)));
+  return row;
+}
+
+// The server's evidence begins with what it is of, in English.
+function translated(line) {
+  return line.replace(/^(words|sound)(?=: )|^earlier turns$/, (of) => say({ words: "felt_words", sound: "felt_sound" }[of] ?? "felt_before"));
+}
+
+function toneName(tone) {
+  return knows(`emotion_${tone}`) ? say(`emotion_${tone}`) : tone;
+}
+
+// Voices that do not speak for the same reason are named in one line.
+function together(passed) {
+  const reasons = [...new Set(passed.map(({ reason }) => reason))];
+  const of = (reason) => passed.filter((voice) => voice.reason === reason).map(({ speaker }) => speaker).join(", ");
+  return reasons.map((reason) => say("passed_over", { speaker: of(reason), reason }));
 }

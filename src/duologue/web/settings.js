@@ -14,7 +14,7 @@ export class Settings {
     Object.assign(this, { dialog, on });
     this.form = dialog.querySelector("form");
     this.fields = this.form.elements;
-    this.tone = "happy"; // taken up when emotion is switched on
+    this.tone = "auto"; // taken up when emotion is switched on
     this.form.addEventListener("input", ({ target }) => this.echo(target));
     this.form.addEventListener("change", ({ target }) => this.change(target));
     this.form.addEventListener("keydown", (event) => this.keepOpen(event));
@@ -37,7 +37,8 @@ export class Settings {
     for (const field of this.form.querySelectorAll("[data-of=server]")) {
       if (settings[field.name] === undefined || field === document.activeElement) continue;
       if (field.tagName === "SELECT") offer(field, settings[field.name]);
-      field.value = settings[field.name];
+      if (field.type === "checkbox") field.checked = settings[field.name];
+      else field.value = settings[field.name];
       this.echo(field);
     }
     if (settings.emotion && settings.emotion !== EVEN) this.tone = settings.emotion;

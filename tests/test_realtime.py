@@ -23,7 +23,9 @@ from duologue import protocols as p
 from duologue.core.patience import Manners
 from duologue.errors import ClientError, EngineError
 from duologue.protocols.realtime.dialect import RECEIVED, TOLD, UNTOLD
+from duologue.protocols.realtime.extensions import EXTENSIONS, wanted
 from duologue.protocols.realtime.incoming import CLIENT
+from duologue.protocols.realtime.refusals import Refusal
 
 USER = p.user_item("s1", 1)
 
@@ -196,19 +198,52 @@ def test_who_is_to_blame_is_said() -> None:
     assert client.refuse(ClientError("invalid_api_key", "not that"))["type"] == "invalid_request_error"
 
 
-def test_other_events_are_sent_only_to_those_who_asked_for_them() -> None:
-    latency = p.Latency(1, {"voice_to_voice": 600.0}, {"silence": 600.0})
-    for extensions in (False, True):
-        client = Client(extensions=extensions)
-        told = [m for fact in (*spoken_turn(1, "Hola."), began(1), latency) for m in client.realtime.tell(fact)]
-        extra = [json.loads(m) for m in told if "duologue." in str(m)]
-        assert [event["type"] for event in extra] == (["duologue.language", "duologue.latency"] if extensions else [])
-        for message in told:
-            if "duologue." not in str(message):
-                checked(message)
-    assert extra[0]["item_id"] == USER
-    assert extra[1]["response_id"] == "resp_s1_1"
-    assert extra[1]["marks_ms"] == {"voice_to_voice": 600.0}
+FELT = p.Felt(1, "sad", 1.204, 0.871, ("words: 'triste'",))
+SPOKEN = p.ReplyVoice(1, "espeak", "es", (("kokoro", "is not here"),), "gentle", "cannot")
+LATENCY = p.Latency(1, {"voice_to_voice": 600.0}, {"silence": 600.0})
+
+
+@pytest.mark.parametrize(
+    "asked", [(), ("emotion",), ("language", "latency"), ("language", "emotion", "voice", "latency")]
+)
+def test_other_events_are_sent_only_to_those_who_asked_for_them(asked: tuple[str, ...]) -> None:
+    client = Client(extensions=frozenset(asked))
+    facts = (*spoken_turn(1, "Hola."), FELT, began(1), SPOKEN, LATENCY)
+    told = [m for fact in facts for m in client.realtime.tell(fact)]
+    extra = {event["type"]: event for m in told if (event := json.loads(m))["type"].startswith("duologue.")}
+    assert list(extra) == [f"duologue.{name}" for name in asked]
+    for name in asked:
+        assert set(extra[f"duologue.{name}"]) == {"type", "event_id", *EXTENSIONS[name].fields}
+    for message in told:
+        if '"type":"duologue.' not in str(message):
+            checked(message)
+
+
+def test_other_events_name_what_they_are_of() -> None:
+    client = Client(extensions=frozenset(EXTENSIONS))
+    told = [
+        json.loads(m)
+        for fact in (*spoken_turn(1, "Hola."), FELT, began(1), SPOKEN, LATENCY)
+        for m in client.realtime.tell(fact)
+    ]
+    extra = {event["type"]: event for event in told}
+    felt = extra["duologue.emotion"]
+    assert (felt["item_id"], felt["label"], felt["intensity"], felt["confidence"]) == (USER, "sad", 1.2, 0.87)
+    assert felt["evidence"] == ["words: 'triste'"]
+    assert extra["duologue.language"]["item_id"] == USER
+    assert extra["duologue.voice"]["passed_over"] == [{"speaker": "kokoro", "reason": "is not here"}]
+    assert (extra["duologue.voice"]["emotion"], extra["duologue.voice"]["unmet"]) == ("gentle", "cannot")
+    assert extra["duologue.latency"]["response_id"] == "resp_s1_1"
+    assert extra["duologue.latency"]["marks_ms"] == {"voice_to_voice": 600.0}
+
+
+def test_which_other_events_a_client_wants_stands_in_its_address() -> None:
+    assert wanted(None) == wanted("") == frozenset()
+    assert wanted("1") == frozenset(EXTENSIONS)
+    assert wanted("emotion, latency") == {"emotion", "latency"}
+    with pytest.raises(Refusal) as refused:
+        wanted("emotion,moods")
+    assert "'moods'" in refused.value.message
 
 
 def test_half_a_character_from_a_model_is_not_sent() -> None:

@@ -134,16 +134,30 @@ def test_events_that_are_not_openais_come_only_when_they_are_asked_for() -> None
     async def main() -> None:
         app = ScriptedApp()
         async with server(app) as address:
-            for path, expected in (("/v1/realtime", []), ("/v1/realtime?duologue=1", ["duologue.language"])):
+            for path, expected in (
+                ("/v1/realtime", []),
+                ("/v1/realtime?duologue=1", ["duologue.language", "duologue.emotion"]),
+                ("/v1/realtime?duologue=emotion", ["duologue.emotion"]),
+            ):
                 async with client(address, path) as socket:
                     assert json.loads(await socket.recv())["type"] == "session.created"
                     app.sessions[-1].tell(p.UserSpeech(1, True, 0.0))
                     app.sessions[-1].tell(p.Heard(1, "Hola.", True, "es"))
+                    app.sessions[-1].tell(p.Felt(1, "happy", 1.0, 0.9, ()))
                     app.sessions[-1].tell(p.MicrophoneCleared())
                     kinds = []
                     while "input_audio_buffer.cleared" not in kinds:
                         kinds.append(json.loads(await socket.recv())["type"])
                     assert [kind for kind in kinds if kind.startswith("duologue.")] == expected
+
+    asyncio.run(main())
+
+
+def test_events_that_there_are_not_are_refused_at_once() -> None:
+    async def main() -> None:
+        async with server(ScriptedApp()) as address, client(address, "/v1/realtime?duologue=moods") as socket:
+            error = json.loads(await socket.recv())["error"]
+            assert (error["code"], error["param"]) == ("invalid_value", "duologue")
 
     asyncio.run(main())
 

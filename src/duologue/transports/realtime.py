@@ -22,6 +22,8 @@ from duologue.errors import ClientError
 from duologue.protocols import Ready
 from duologue.protocols.openai_models import check_model
 from duologue.protocols.realtime import Realtime, needed
+from duologue.protocols.realtime.extensions import PARAMETER
+from duologue.protocols.realtime.extensions import wanted as extended
 from duologue.protocols.realtime.refusals import Refusal
 from duologue.transports.access import Grant, chosen, token
 from duologue.transports.call_line import answer
@@ -210,7 +212,7 @@ def _dialect_of(
     media: bool = False,
     azure: bool = False,
 ) -> Realtime:
-    """As the address and the configuration ask for it. Raises `ClientError` (invalid_model)."""
+    """As the address and the configuration ask for it. Raises `ClientError`: invalid_model, invalid_value."""
     model = query.get("model") or query.get("deployment") or (wanted or {}).get("model") or MODEL
     try:
         if not azure:  # whose deployments have any name
@@ -218,11 +220,11 @@ def _dialect_of(
     except ClientError as error:
         raise Refusal("invalid_model", error.message, "model") from None
     transcription = "transcription" in (query.get("intent"), (wanted or {}).get("type"))
-    extensions = query.get("duologue") == "1"
+    extensions = extended(query.get(PARAMETER))
     return _dialect(service, str(model), media=media, transcription=transcription, extensions=extensions)
 
 
-def _dialect(service: Service, model: str, **choices: bool) -> Realtime:
+def _dialect(service: Service, model: str, **choices: Any) -> Realtime:
     config = service.config
     expires_at = int(clock.wall_clock().timestamp() + config.limits.session_s)
     return Realtime(model, speech=config.speech, patience=config.patience, expires_at=expires_at, **choices)

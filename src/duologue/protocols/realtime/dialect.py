@@ -57,7 +57,7 @@ class Realtime:
     """`protocols.Dialect`. `model` is what the session is said to run on; `expires_at` in seconds since 1970.
 
     `speech` and `patience` are how turns are taken where the client says nothing. `media`: sound goes by RTP, in no message.
-    `extensions`: the client has asked for the events that are not OpenAI's.
+    `extensions` names the events that are not OpenAI's and that the client has asked for.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Realtime:
         patience: Patience,
         media: bool = False,
         transcription: bool = False,
-        extensions: bool = False,
+        extensions: frozenset[str] = frozenset(),
         expires_at: int = 0,
     ) -> None:
         defaults = p.TurnTaking(speech, patience, Manners())
@@ -255,7 +255,7 @@ class Realtime:
         return [self._say(RealtimeErrorEvent, error=described(error, Asked()))]
 
     def _extension(self, name: str, **fields: Any) -> list[str]:
-        return [self._say.extension(f"duologue.{name}", **fields)] if self._extensions else []
+        return [self._say.extension(f"duologue.{name}", **fields)] if name in self._extensions else []
 
     # ── Parts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

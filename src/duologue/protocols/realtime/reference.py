@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from duologue.protocols.realtime.configuration import RANGES
 from duologue.protocols.realtime.dialect import RECEIVED
+from duologue.protocols.realtime.extensions import EXTENSIONS
 from duologue.protocols.realtime.incoming import CLIENT, kind_of
 
 SUPPORTED, IGNORED, REFUSED = "supported", "accepted and ignored", "refused"
@@ -195,6 +196,7 @@ def reference() -> dict[str, str]:
     return {
         "realtime client": _table(("client event", "", "here"), received),
         "realtime server": _table(("server event", "", "here"), [*sent, *unsent]),
+        "realtime extensions": _table(("event", "fields", "meaning"), [_extension_row(name) for name in EXTENSIONS]),
         "realtime session": _table(
             ("field of a session", "", "here"), _field_rows(SESSION, RealtimeSessionCreateRequest)
         ),
@@ -221,6 +223,11 @@ def _field_rows(done: Mapping[str, tuple[str, str]], model: type[BaseModel]) -> 
         for path in paths
         if path not in ("audio", "audio.input", "audio.output")
     ]
+
+
+def _extension_row(name: str) -> Row:
+    extension = EXTENSIONS[name]
+    return f"`duologue.{name}`", ", ".join(f"`{field}`" for field in extension.fields), extension.meaning
 
 
 def _described(path: str, status: str, meaning: str) -> Row:

@@ -16,10 +16,11 @@ from dialogue import lineup
 
 from duologue import cli, doctor
 from duologue.app import App
-from duologue.capabilities import NAMES, Proof, prove_all
+from duologue.capabilities import NAMES, SAD, Proof, prove_all
 from duologue.config import Config, Engines
+from duologue.emotion import Emotion
 from duologue.engines import Prompt, Sound, Style, Text
-from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
+from duologue.engines.scripted import ScriptedEmotion, ScriptedSpeaker, ScriptedWriter, unmoved
 from duologue.models import open_store
 
 STORY = "The sea was calm, and two ships lay in the bay. Nobody knew where they had come from, or why they stayed. "
@@ -29,8 +30,13 @@ def remembering(prompt: Prompt) -> str:
     return f"There are {len(prompt.messages)} messages. {STORY * 2}"
 
 
+def feels(text: str) -> Emotion:
+    return Emotion("sad", 1.0, 0.9, ("a script",)) if text == SAD else unmoved(text)
+
+
 def proofs(**engines: Any) -> dict[str, Proof]:
-    app = App(Config(), lineup(**{"writer": ScriptedWriter(remembering), **engines}))
+    usual = {"writer": ScriptedWriter(remembering), "emotion": ScriptedEmotion(feels)}
+    app = App(Config(), lineup(**{**usual, **engines}))
     return {proof.name: proof for proof in virtual.run(prove_all(app))}
 
 
@@ -40,16 +46,20 @@ def failing(**engines: Any) -> set[str]:
 
 def test_a_sound_lineup_proves_all_that_this_version_has() -> None:
     found = proofs()
-    assert tuple(found) == (*NAMES, "WebRTC", "emotion")
-    assert {name: proof.state for name, proof in found.items()} == dict.fromkeys(NAMES, "works") | {
-        "WebRTC": "not yet",
-        "emotion": "not yet",
-    }
+    assert {name: proof.state for name, proof in found.items()} == dict.fromkeys(NAMES, "works")
     assert "4 messages" in found["history reaches the model"].evidence
 
 
 def test_a_model_that_forgets_is_found_out() -> None:
     assert failing(writer=ScriptedWriter([STORY * 2])) == {"history reaches the model"}
+
+
+def test_a_detector_that_feels_nothing_is_found_out() -> None:
+    assert failing(emotion=ScriptedEmotion()) == {"feelings are answered"}
+
+
+def test_what_is_switched_off_is_no_failure() -> None:
+    assert proofs(emotion=None)["feelings are answered"].state == "off"
 
 
 class AtOnce(ScriptedWriter):
@@ -112,7 +122,7 @@ def test_what_is_not_here_is_reported_and_the_rest_examined(tmp_path: Path, caps
     assert "model_missing" in told["warnings"][0]
     states = {each["name"]: each["state"] for each in told["capabilities"]}
     assert states["words stream as generated"] == "fails"
-    assert states["WebRTC"] == "not yet"
+    assert states["WebRTC"] == "fails"
 
 
 def test_the_page_for_people_has_every_part(
@@ -126,7 +136,8 @@ def test_the_page_for_people_has_every_part(
         assert part in out
     assert "  + words stream as generated" in out
     assert "  ! history reaches the model" in out
-    assert "  - WebRTC" in out
+    assert "  + WebRTC" in out
+    assert "  + languages are told apart" in out
     assert "cannot run: " in out
 
 
@@ -140,8 +151,17 @@ def test_the_packaged_engines_prove_it(capsys: pytest.CaptureFixture[str]) -> No
     told = json.loads(capsys.readouterr().out)
     states = {each["name"]: each["state"] for each in told["capabilities"]}
     del states["playback has no gap"]  # a busy machine has gaps; the benchmarks judge speed
-    assert states == dict.fromkeys(NAMES[:4] + NAMES[5:], "works") | {"WebRTC": "not yet", "emotion": "not yet"}
-    engines = [
-        each for each in told["engines"] if each["name"] not in ("openai_chat", "sense_voice")
-    ]  # which must be told a server's model, and a folder
+    assert states == dict.fromkeys((*NAMES[:4], *NAMES[5:], "WebRTC"), "works")
+    packaged = {
+        "silero",
+        "smart_turn",
+        "polyglot",
+        "moonshine",
+        "llama",
+        "piper",
+        "espeak",
+        "words_and_sound",
+        "scripted",
+    }
+    engines = [each for each in told["engines"] if each["name"] in packaged]
     assert all(not each["error"] for each in engines)

@@ -1,7 +1,7 @@
-"""The eight things that a voice conversation needs, each proved by a session on the engines that run, in a few seconds.
+"""What a voice conversation needs, each proved by a session on the engines that run, in a few seconds.
 
-One typed question is answered and heard for a while, a second one asks back; what the client got is the evidence. Sound in is
-not needed: recognition is proved by the tests and the benchmarks, which have recordings.
+One typed question is answered and heard for a while, a second one asks back, a third is sad; what the client got is the
+evidence. Sound in is not needed: recognition is proved by the tests and the benchmarks, which have recordings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from duologue.caller import Caller, Reply
 from duologue.engines import Piece, Prompt, Style, Text, Writer
 from duologue.errors import DuologueError
 from duologue.line import AUDIBLE
-from duologue.protocols import ReplyAudio, ReplyDone
+from duologue.protocols import Fact, Felt, ReplyAudio, ReplyDone, ReplyVoice
 
 NAMES: Final = (
     "words stream as generated",
@@ -28,21 +28,32 @@ NAMES: Final = (
     "sound streams with the text",
     "playback has no gap",
     "language routing",
+    "languages are told apart",
+    "feelings are answered",
 )
 
 FIRST: Final = "My name is Marigold. Tell me a story about the sea and the ships on it."
 SECOND: Final = "What is my name?"
+SAD: Final = "I am so sad, my dog died."
 
 HEARD_S: Final = 4.0
 """Of each reply: the first seconds are those in which playback runs dry if it ever does."""
 
 SENTENCES: Final = {"hi": "नमस्ते, आप कैसे हैं?", "es": "Hola, ¿cómo estás?"}
 
+WRITTEN: Final = SENTENCES | {
+    "en": "Good morning, how are you today?",
+    "ms": "Selamat pagi, apa khabar hari ini?",
+    "ta": "வணக்கம், எப்படி இருக்கிறீர்கள்?",
+    "te": "నమస్కారం, మీరు ఎలా ఉన్నారు?",
+    "mr": "नमस्कार, तुम्ही कसे आहात?",
+}
+
 
 @dataclass(frozen=True)
 class Proof:
     name: str
-    state: Literal["works", "fails", "not yet"]
+    state: Literal["works", "fails", "off"]
     evidence: str
     """What was seen, or why it could not be."""
 
@@ -63,24 +74,20 @@ class Listening:
 
 
 async def prove_all(app: App) -> list[Proof]:
-    """All eight. An engine that fails fails the proofs that need it; nothing is raised."""
+    """All of `NAMES`. An engine that fails fails the proofs that need it; nothing is raised."""
     assert app.lineup is not None
     writer = Listening(app.lineup.writer)
     try:
         first, second = await _converse(App(app.config, replace(app.lineup, writer=writer)))
         proofs = [*_of_reply(first), await _history(writer, second)]
     except DuologueError as error:
-        proofs = [Proof(name, "fails", f"{error.message} [{error.code}]") for name in NAMES[:-1]]
-    return _in_order([*proofs, await _routing(app), *_not_yet()])
+        proofs = [Proof(name, "fails", f"{error.message} [{error.code}]") for name in NAMES[:5]]
+    return _in_order([*proofs, await _routing(app), _told_apart(app), await _feelings(app)])
 
 
 def unproved(why: str) -> list[Proof]:
     """When there is nothing to prove it with."""
-    return [*(Proof(name, "fails", why) for name in NAMES), *_not_yet()]
-
-
-def _not_yet() -> list[Proof]:
-    return [Proof(name, "not yet", "comes with a later version") for name in ("WebRTC", "emotion")]
+    return [Proof(name, "fails", why) for name in NAMES]
 
 
 def _in_order(proofs: list[Proof]) -> list[Proof]:
@@ -154,6 +161,38 @@ async def _spoken(app: App, language: str, text: str) -> tuple[bool, str]:
                 name = fact.speaker
     declares = any(voice.about.name == name for voice in app.lineup.voices(language))
     return declares and loudest >= AUDIBLE, f"{language}: {name or 'no voice'}"
+
+
+def _told_apart(app: App) -> Proof:
+    """Of what is typed; what is heard is the tests' business."""
+    assert app.lineup is not None
+    app.lineup.texts.load()
+    guesses = {language: app.lineup.texts.detect(text) for language, text in WRITTEN.items()}
+    wrong = [language for language, guess in guesses.items() if guess is None or guess.language != language]
+    if any(guess is None for guess in guesses.values()):
+        return Proof(NAMES[6], "off", f"not {' '.join(wrong)}: these need the extra `languages`")
+    return _proof(NAMES[6], not wrong, f"{len(guesses) - len(wrong)} of {len(guesses)} typed: {' '.join(guesses)}")
+
+
+async def _feelings(app: App) -> Proof:
+    """A sad turn is found sad, and the voice is asked for another tone than after a plain one."""
+    assert app.lineup is not None
+    settings = app.config.conversation
+    if app.lineup.emotion is None or not settings.feelings:
+        return Proof(NAMES[7], "off", "`engines.emotion` is none, or `conversation.feelings` is off")
+    facts: list[Fact] = []
+    try:
+        async with Caller(app, facts.append) as caller:
+            await caller.type(SAD, 0.0)
+    except DuologueError as error:
+        return Proof(NAMES[7], "fails", f"{error.message} [{error.code}]")
+    felt = [fact for fact in facts if isinstance(fact, Felt)]
+    spoken = [fact for fact in facts if isinstance(fact, ReplyVoice)]
+    labels, tones = [fact.label for fact in felt], [fact.emotion for fact in spoken]
+    rests = "; ".join(felt[0].evidence) if felt else "nothing"
+    unmet = next((fact.unmet for fact in spoken if fact.unmet), "")
+    told = f"found {labels}, from {rests}; the voice was asked to sound {tones}" + (f" ({unmet})" if unmet else "")
+    return _proof(NAMES[7], labels == ["sad"] and (tones != ["neutral"] or not app.config.feelings.voice), told)
 
 
 def _proof(name: str, works: bool, evidence: str) -> Proof:

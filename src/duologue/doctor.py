@@ -18,14 +18,16 @@ from typing import Any, Final, Literal, get_args
 
 from duologue import __version__
 from duologue.app import App
-from duologue.capabilities import prove_all, unproved
+from duologue.capabilities import Proof, prove_all, unproved
 from duologue.config import Config
 from duologue.engines import About, Engine, Loading, Task, lineup, registry
-from duologue.errors import DuologueError
+from duologue.errors import ClientError, ConfigError, DuologueError
 from duologue.models import open_store
 from duologue.places.thread import Lane
 
-MARKS: Final[Mapping[Literal["works", "fails", "not yet"], str]] = {"works": "+", "fails": "!", "not yet": "-"}
+MARKS: Final[Mapping[Literal["works", "fails", "off"], str]] = {"works": "+", "fails": "!", "off": "-"}
+
+WEBRTC: Final = "WebRTC"
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,11 @@ class Examined:
 
 
 def run(config: Config, as_json: bool) -> int:
-    """0 if every capability that this version has was proved, else 1."""
+    """0 if every capability that is not switched off was proved, else 1."""
     with ExitStack() as stack:
         loaded, warnings = _lineup(config, stack)
         proofs = asyncio.run(prove_all(App(config, loaded))) if loaded else unproved(warnings[0])
+        proofs.append(_webrtc(config, loaded))
         told = {
             "versions": _versions(),
             "models": _models(config),
@@ -61,6 +64,21 @@ def _lineup(config: Config, stack: ExitStack) -> tuple[lineup.Lineup | None, lis
         return None, [f"{error.message} [{error.code}]"]
     stack.callback(loaded.close)
     return loaded, list(loaded.warnings)
+
+
+def _webrtc(config: Config, loaded: lineup.Lineup | None) -> Proof:
+    """Proved by a call to oneself, on a loop of its own."""
+    if loaded is None:
+        return Proof(WEBRTC, "fails", "there are no engines to call")
+    try:
+        from duologue import loopback
+
+        with asyncio.Runner() as runner:
+            return Proof(WEBRTC, "works", runner.run(loopback.ring(App(config, loaded))))
+    except ClientError as error:
+        return Proof(WEBRTC, "off", f"{error.message} [{error.code}]")
+    except (ConfigError, TimeoutError, OSError) as error:
+        return Proof(WEBRTC, "fails", str(error) or "the call did not connect")
 
 
 def _versions() -> dict[str, str]:
@@ -107,6 +125,8 @@ def _running(config: Config, loaded: lineup.Lineup) -> dict[tuple[Task, str], En
     }
     if loaded.turn_detector is not None:
         found["turn_detector", config.engines.turn_detector] = loaded.turn_detector
+    if loaded.emotion is not None:
+        found["emotion", config.engines.emotion] = loaded.emotion
     return found | {("speaker", voice.about.name): voice for voice in loaded.speakers}
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.pauses import Pause
 from benchmarks.recordings import Recording, voiced_s
 from duologue import clock
-from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, Frame
+from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, Frame, level_db
 from duologue.config import Config
 from duologue.core.events import SpeechStarted, SpeechStopped, Turn
 from duologue.core.speech import SpeechDetector
@@ -27,6 +27,7 @@ from duologue.ear import Ear
 from duologue.engines import Transcript, TurnDetector, Vad
 from duologue.engines.lineup import Lineup
 from duologue.errors import ConfigError
+from duologue.listener import ASK_AGAIN_S
 
 SPEED: Final = 3.0
 """Fast enough to be done soon, and slow enough that partial transcripts come as they would, which make the final ones quicker."""
@@ -36,7 +37,10 @@ NEW_TURN_S: Final = 2.5
 
 TURN: Final = Turn(1, 0)
 
-AFTER_FRAMES: Final = round(1.0 / FRAME_S)
+AFTER_FRAMES: Final = round(2.0 / FRAME_S)
+
+ASKED_S: Final = 1.5
+"""Of a pause, the detector is asked again; what it says later changes nothing that anybody would wait for."""
 
 BREATH_S: Final = 0.1
 """Energy cannot tell a last breath from voice: a pause that begins so shortly before the voice's end is the end."""
@@ -99,6 +103,8 @@ class _Hearing:
         if hasattr(self._recognizer, "expect"):
             self._recognizer.expect("en", fixed=True, settled=True)
         self._frames = frames(recording.samples)
+        self._sound = np.concatenate([frame.samples for frame in self._frames])
+        self._longest = ASKED_S * INPUT_RATE
         self._begins, self._gaps = gaps(lineup.vad.open(), config, self._frames)
         self._ear = Ear(TURN, [], config.patience.longest_turn_s, config.limits.engine_s)
         self._words: asyncio.Future[tuple[float, Transcript]]
@@ -143,6 +149,7 @@ class _Hearing:
         scored_at = clock.now()
         words_at, transcript = await self._words
         noticed_s = (gap.noticed - gap.edge) / INPUT_RATE
+        opinions = await self._ask_again(gap, scored_at - began_at)
         return Pause(
             group="",
             turn=self._recording.name,
@@ -159,7 +166,19 @@ class _Hearing:
             confidence=transcript.confidence,
             words_s=noticed_s + words_at - began_at,
             earlier_s=earlier,
+            opinions=tuple((known_at / INPUT_RATE, complete) for known_at, complete in opinions),
         )
+
+    async def _ask_again(self, gap: Gap, takes_s: float) -> list[tuple[float, float]]:
+        """As a session does while the pause lasts: samples of silence when it was known, and P. How long the detector takes was
+        measured with the first question."""
+        found: list[tuple[float, float]] = []
+        asked = gap.noticed + (takes_s + ASK_AGAIN_S) * INPUT_RATE
+        while asked - gap.edge < self._longest and asked < (gap.back_noticed or asked + 1):
+            sound = self._sound[self._begins : round(asked)]
+            found.append((asked + takes_s * INPUT_RATE - gap.edge, await self._detector.complete(sound, "")))
+            asked += (takes_s + ASK_AGAIN_S) * INPUT_RATE
+        return found
 
     def _take(self, turn: Turn, transcript: Transcript) -> None:
         if transcript.final:
@@ -179,7 +198,7 @@ def gaps(vad: Vad, config: Config, sound: Sequence[Frame]) -> tuple[int, list[Ga
     detector = SpeechDetector(config.speech, INPUT_RATE)
     begins, found = 0, list[Gap]()
     for frame in sound:
-        match detector.feed(vad(frame), frame.at, frame.end):
+        match detector.feed(vad(frame), frame.at, frame.end, level_db(frame.samples)):
             case SpeechStopped(ago_s):
                 found.append(Gap(frame.end - round(ago_s * INPUT_RATE), frame.end))
             case SpeechStarted(since) if not found:

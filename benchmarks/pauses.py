@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -62,6 +62,8 @@ class Pause:
     """Silence that had passed when the words were known, likewise."""
     earlier_s: tuple[float, ...]
     """This speaker's holds so far: those of this turn, and of earlier ones, oldest first."""
+    opinions: tuple[tuple[float, float], ...] = ()
+    """What the detector said when it was asked again, as a session does: the silence that had passed when it was known, and P."""
 
     @property
     def is_hold(self) -> bool:
@@ -133,8 +135,18 @@ def evaluate(pauses: Iterable[Pause], policy: Policy, *, judged: bool = True) ->
 
 
 def decided(pause: Pause, policy: Policy, *, judged: bool = True) -> float:
-    """Silence, counted as the session counts it, when the turn is decided; if the voice comes back first, it is not."""
-    return max(policy(pause), pause.words_s, pause.scored_s if judged else pause.noticed_s)
+    """Silence, counted as the session counts it, when the turn is decided; if the voice comes back first, it is not.
+
+    The policy is asked again with each new opinion, and the newest counts.
+    """
+    if not judged:
+        return max(policy(pause), pause.words_s, pause.noticed_s)
+    known = [(pause.scored_s, pause.complete), *pause.opinions]
+    for (known_s, complete), (next_s, _) in zip(known, [*known[1:], (float("inf"), 0.0)], strict=True):
+        decided_s = max(policy(replace(pause, complete=complete)), pause.words_s, known_s)
+        if decided_s < next_s:
+            return decided_s
+    raise AssertionError("the last opinion stands for ever")
 
 
 def frontier(outcomes: Sequence[tuple[str, Outcome]]) -> list[tuple[str, Outcome]]:
@@ -164,9 +176,14 @@ def load(path: Path = STORE) -> list[Pause]:
     """Raises `ConfigError`: no_pauses."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        return [Pause(**row | {"earlier_s": tuple(row["earlier_s"])}) for row in rows]
+        return [_pause(row) for row in rows]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError("no_pauses", f"{path}: {error}; `python -m benchmarks turns --record` makes it") from error
+
+
+def _pause(row: dict[str, Any]) -> Pause:
+    opinions = tuple((at_s, complete) for at_s, complete in row["opinions"])
+    return Pause(**row | {"earlier_s": tuple(row["earlier_s"]), "opinions": opinions})
 
 
 def exists(path: Path = STORE) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from benchmarks.figures import Figure
 from benchmarks.pauses import Outcome, Pause, Policy, best_at, evaluate, frontier
 from benchmarks.recordings import Recording
 from duologue.app import App
-from duologue.core.endpointing import Evidence
+from duologue.core.endpointing import HOLD_S, Evidence, learned
 from duologue.core.patience import Patience
 
 COUNTED: Final = ("questions", "turns")
@@ -89,8 +90,13 @@ def threshold(at_least: float, complete_s: float, incomplete_s: float) -> Policy
 
 
 def in_force(patience: Patience) -> Policy:
-    """What the turn machine does with these settings."""
-    return lambda pause: Evidence(pause.complete, pause.text).wait_s(patience)
+    """What the turn machine does with these settings: `core.endpointing`, and what it has learned of the speaker."""
+
+    def wait_s(pause: Pause) -> float:
+        hold_s = reduce(learned, pause.earlier_s, HOLD_S)
+        return Evidence(pause.complete, pause.text).wait_s(patience, hold_s)
+
+    return wait_s
 
 
 def _thresholds() -> Iterator[tuple[str, Policy]]:

@@ -44,6 +44,12 @@ def test_nothing_is_decided_before_the_opinion_and_the_words_are_there() -> None
     assert evaluate([late], lambda pause: 0.1, judged=False).mean_wait_s == pytest.approx(0.25)  # words
 
 
+def test_the_policy_is_asked_again_with_each_new_opinion() -> None:
+    surer = replace(END, complete=0.1, opinions=((0.4, 0.9), (0.6, 0.2)))
+    assert evaluate([surer], lambda pause: 0.3 if pause.complete > 0.5 else 1.2).waits_s == pytest.approx((0.5,))
+    assert evaluate([surer], lambda pause: 0.7 if pause.complete > 0.5 else 1.2).waits_s == pytest.approx((1.3,))
+
+
 def test_a_silence_under_a_tenth_of_a_second_is_no_hold_but_may_cut_a_turn() -> None:
     dip = replace(HOLD, silence_s=0.06, resumed_s=0.2)
     outcome = evaluate([dip], lambda pause: 0.1)
@@ -80,8 +86,9 @@ def test_the_settings_in_force_are_those_of_the_turn_machine() -> None:
 
 def test_records_survive_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "pauses.json"
-    pauses.save([HOLD, END], path)
-    assert pauses.load(path) == [HOLD, END]
+    kept = [HOLD, replace(END, opinions=((0.3, 0.5),))]
+    pauses.save(kept, path)
+    assert pauses.load(path) == kept
     path.write_text("[{}]")
     with pytest.raises(ConfigError):
         pauses.load(path)
@@ -108,6 +115,8 @@ def test_every_pause_is_found_with_what_a_session_would_know_of_it() -> None:
     assert hold.resumed_s == pytest.approx(0.664, abs=0.05)
     assert hold.at_s == pytest.approx(1.5, abs=0.04)
     assert hold.scored_s == pytest.approx(hold.noticed_s + 0.05, abs=0.001)
+    assert hold.opinions[0] == pytest.approx((hold.scored_s + 0.15, 0.25), abs=0.001)
+    assert all(known_s < 0.664 + 0.15 for known_s, _ in hold.opinions)
     assert hold.words_s == pytest.approx(hold.noticed_s + 0.08, abs=0.001)
     assert hold.earlier_s == ()
     assert end.is_end

@@ -1,0 +1,223 @@
+"""docs/latency.md and its pictures, made of the stored runs and of nothing else: `python -m benchmarks.report`.
+
+A run that is not stored has no section but a line that says how to make it. A test checks that the page is what this makes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import pictures, runs
+from benchmarks.switches import SWITCHES
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "latency.md"
+IMAGES: Final = PAGE.parent / "images"
+
+Run = Mapping[str, Any]
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "v2v": "v2v --repeat 3",
+    **{f"without-{name.replace(' ', '-')}": f'v2v --repeat 3 --without "{name}"' for name in SWITCHES},
+    "turns": "turns --record",
+    "bargein": "bargein",
+    "tts": "tts",
+    "roads": "roads",
+    "load": "load",
+    "load-real": "load --real",
+    "soak": "soak --minutes 60",
+}
+"""Each stored run by its file's name, and what makes it."""
+
+HEAD: Final = """# Latency
+
+What follows is made of the runs in `benchmarks/runs` by `python -m benchmarks.report`; `make bench` measures anew, and
+`--compare benchmarks/runs/v2v.json` shows what a change did. Voice to voice counts from the user's last voiced sample, by
+energy or as the session hears it, to the first sample of the reply that can be heard.
+"""
+
+SECTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "bargein": ("Speaking over the reply", ""),
+    "tts": ("The voices by themselves", "The text comes whole. A real-time factor below 1 keeps up with speech."),
+    "roads": ("The roads compared", "One server, the same questions in turn; times are taken in the client."),
+    "soak": ("For a long time", "Sessions open, talk, interrupt and leave at random."),
+}
+
+
+def stored(folder: Path = runs.FOLDER) -> dict[str, Run]:
+    return {name: runs.read(folder / f"{name}.json") for name in COMMANDS if (folder / f"{name}.json").exists()}
+
+
+def page(found: Mapping[str, Run]) -> str:
+    parts = [HEAD, *_waterfall(found), *_techniques(found), *_turns(found), *_loads(found)]
+    for name, (title, text) in SECTIONS.items():
+        if name in found:
+            parts += [
+                f"## {title}\n",
+                *([f"{text}\n"] if text else []),
+                _picture(name, found[name]),
+                _figures(found[name]),
+            ]
+    return "\n".join(part for part in [*parts, *_missing(found)] if part)
+
+
+def images(found: Mapping[str, Run]) -> dict[str, str]:
+    """File name to SVG."""
+    drawn = {
+        f"{name}-{picture}.svg" if name == "load-real" else f"{picture}.svg": svg
+        for name, run in found.items()
+        if not name.startswith("without-")
+        for picture, svg in pictures.drawn(run)
+    }
+    if techniques := {name.removeprefix("without-"): run for name, run in found.items() if name.startswith("without-")}:
+        rows = {"everything on": found["v2v"]["figures"]} if "v2v" in found else {}
+        rows |= {f"without {name.replace('-', ' ')}": run["figures"] for name, run in techniques.items()}
+        drawn["techniques.svg"] = pictures.waterfall(rows)
+    return drawn
+
+
+def _waterfall(found: Mapping[str, Run]) -> Iterator[str]:
+    if "v2v" not in found:
+        return
+    run = found["v2v"]
+    yield "## Where the time goes\n"
+    yield "![The waterfall of a turn](images/waterfall.svg)\n"
+    yield _figures(run)
+    yield "The longest part is what is left to gain: " + _longest(run["figures"]) + "\n"
+
+
+def _longest(figures: Mapping[str, Any]) -> str:
+    parts = pictures.parts(figures)
+    name, ms = max(parts, key=lambda part: part[1], default=("nothing was measured", 0.0))
+    whole = sum(value for _, value in parts)
+    return f"until the {name} stage {ms:.0f} of {whole:.0f} ms pass (medians)."
+
+
+def _techniques(found: Mapping[str, Run]) -> Iterator[str]:
+    names = [name for name in found if name.startswith("without-")]
+    if not names or "v2v" not in found:
+        return
+    yield "## What each technique gains\n"
+    yield "Each is switched off by itself; everything else stays.\n"
+    yield "![With each technique switched off](images/techniques.svg)\n"
+    rows = [("everything on", found["v2v"])] + [
+        (f"without {name[8:].replace('-', ' ')}", found[name]) for name in names
+    ]
+    yield _table(
+        ["", "turns", "median ms", "p95 ms"], [_of(name, run["figures"]["voice to voice"]) for name, run in rows]
+    )
+
+
+def _of(name: str, figure: Mapping[str, Any]) -> list[str]:
+    return [name, str(figure["n"]), _number(figure.get("median")), _number(figure.get("p95"))]
+
+
+def _turns(found: Mapping[str, Run]) -> Iterator[str]:
+    if "turns" not in found:
+        return
+    told = found["turns"]["details"]["turns"]
+    yield "## When a turn is over\n"
+    yield (
+        "Every silence of 100 ms or more inside a recorded turn is a hold, the last one is the end, as in LiveKit's eot-bench. A "
+        "decision inside a hold cuts the user off; the wait is from the last voiced sample to the decision.\n"
+    )
+    yield "![False cut-offs against mean wait](images/turns.svg)\n"
+    rows = [
+        [
+            kind,
+            f"{best['false_cut_offs']:.1%}",
+            _number(best["mean_wait_ms"]),
+            _number(best["p95_wait_ms"]),
+            best["policy"],
+        ]
+        for kind, best in told["at_budget"]["5%"].items()
+    ]
+    yield "At 5% false cut-offs at the most:\n"
+    yield _table(["kind", "cut-offs", "mean wait ms", "p95 ms", "policy"], rows)
+    now = told["families"]["in force"][0]
+    cut = f"{now['false_cut_offs']:.1%} ({now['cut']} of {now['holds']})"
+    yield f"The settings in force cut off {cut} and wait {now['mean_wait_ms']:.0f} ms.\n"
+    yield _machine(found["turns"])
+
+
+def _loads(found: Mapping[str, Run]) -> Iterator[str]:
+    for name, title in (("load", "The server itself"), ("load-real", "With the real engines")):
+        if name in found:
+            yield f"## Many sessions: {title.lower()}\n"
+            yield f"![{title}](images/{'load' if name == 'load' else 'load-real-load'}.svg)\n"
+            keys = (
+                "sessions",
+                "answer_median_ms",
+                "answer_p95_ms",
+                "late_frames",
+                "late_reply_blocks",
+                "server_cpu",
+                "server_rss_mb",
+            )
+            steps = found[name]["details"]["load"]["steps"]
+            yield _table(
+                [key.replace("_", " ") for key in keys], [[_number(step[key]) for key in keys] for step in steps]
+            )
+            yield _machine(found[name])
+
+
+def _picture(name: str, run: Run) -> str:
+    return "".join(f"![{picture}](images/{picture}.svg)\n" for picture, _ in pictures.drawn(run))
+
+
+def _figures(run: Run) -> str:
+    rows = [
+        [
+            name,
+            facts["unit"],
+            str(facts["n"]),
+            *(_number(facts.get(key)) for key in ("overall", "median", "p95", "worst")),
+        ]
+        for name, facts in run["figures"].items()
+    ]
+    return _table(["figure", "unit", "n", "overall", "median", "p95", "worst"], rows) + "\n" + _machine(run)
+
+
+def _machine(run: Run) -> str:
+    told = run["machine"]
+    return (
+        f"{told.get('cpu')}, {told['cpu_count']} cores; load {told['load_before']} before and {told['load_after']} after, "
+        f"{told['busy']:.0%} busy, {told['steal']:.1%} stolen.\n"
+    )
+
+
+def _missing(found: Mapping[str, Run]) -> Iterator[str]:
+    missing = [
+        f"    python -m benchmarks {command} --store benchmarks/runs/{name}.json"
+        for name, command in COMMANDS.items()
+        if name not in found
+    ]
+    if missing:
+        yield "## Not measured yet\n"
+        yield "\n".join(missing) + "\n"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.3f}"
+
+
+def main() -> int:
+    found = stored()
+    IMAGES.mkdir(exist_ok=True)
+    PAGE.write_text(page(found), encoding="utf-8")
+    for name, svg in images(found).items():
+        (IMAGES / name).write_text(svg, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

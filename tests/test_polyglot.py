@@ -45,6 +45,12 @@ class Others:
 
     language: str
     asked: list[tuple[float, str, bool]] = field(default_factory=list)
+    sure: float = 0.97
+    glanced: list[float] = field(default_factory=list)
+
+    async def glance(self, sound: Audio) -> tuple[str, float]:
+        self.glanced.append(len(sound) / INPUT_RATE)
+        return self.language, self.sure
 
     async def hear(self, sound: Audio, expected: str, fixed: bool) -> whisper.Heard:
         self.asked.append((len(sound) / INPUT_RATE, expected, fixed))
@@ -107,9 +113,26 @@ def test_a_turn_that_moonshine_doubts_is_heard_again() -> None:
 
 
 def test_doubtful_english_keeps_moonshines_words() -> None:
-    hearing, _ = made(0.5, Others("en"))
+    others = Others("en", sure=0.5)
+    hearing, _ = made(0.5, others)
     final = listen(hearing, turn())[-1]
     assert (final.text, final.language) == ("some words", "en")
+    assert len(others.asked) == 1
+
+
+def test_english_that_a_glance_is_sure_of_is_not_heard_again_however_often_the_turn_pauses() -> None:
+    others = Others("en")
+    hearing, _ = made(0.5, others)
+    finals = listen(hearing, [*turn(2.0), *turn(2.0), *turn(2.0)])
+    assert [(final.text, final.language_confidence) for final in finals if final.final] == [("some words", 0.97)] * 3
+    assert (others.asked, len(others.glanced)) == ([], 1)
+
+
+def test_a_glance_is_not_worth_it_for_a_word() -> None:
+    others = Others("en")
+    hearing, _ = made(0.5, others)
+    listen(hearing, turn(1.0))
+    assert (others.glanced, len(others.asked)) == ([], 1)
 
 
 def test_once_english_is_settled_it_is_doubted_less() -> None:

@@ -14,7 +14,7 @@ from duologue.core.wording import asks, unfinished
 UNFINISHED = 0.3
 """P(complete) at the most for words that want more: "the", "and", "um"."""
 
-ASKS = 0.35
+ASKS = 0.4
 """P(complete) at the least for a whole question; short ones ("And what about Sunday?") fall like a list that goes on."""
 
 HOLD_S = 0.4

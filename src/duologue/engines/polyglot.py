@@ -7,6 +7,7 @@ there Moonshine's words are the best there are.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +20,7 @@ from duologue import clock
 from duologue.audio import Frame
 from duologue.engines import About, Loading, Pause, Recognizer, Transcript, moonshine, onnx, whisper
 from duologue.errors import ConfigError, DuologueError
-from duologue.languages import ENOUGH_S, LANGUAGES
+from duologue.languages import ENOUGH_S, LANGUAGES, SURE
 from duologue.places.thread import Lane
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ FOREIGN: Final = 0.6
 55."""
 
 FOREIGN_TURNS: Final = 2
+
+GLANCE_S: Final = 1.5
+"""Of sound that is worth a look: the lead-in of silence, and two or three words."""
 
 AGAIN_S: Final = 600.0
 """After a fetch that failed, the next one."""
@@ -113,6 +117,33 @@ class Polyglot:
             self._lane.close()
 
 
+class Glance:
+    """A first look at the language of a turn that Moonshine doubts, taken while the user still speaks: at a pause the answer is
+    there, and doubtful English, which is one turn in twelve, waits for nobody. One a turn."""
+
+    def __init__(self) -> None:
+        self._look: asyncio.Task[tuple[str, float]] | None = None
+
+    async def __aenter__(self) -> Glance:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.wait([self._look])
+
+    def begin(self, engine: whisper.Whisper | None, sound: whisper.Turn) -> None:
+        if engine is not None and self._look is None and sound.seconds >= GLANCE_S:
+            self._look = asyncio.create_task(engine.glance(sound.so_far), name="polyglot-glance")
+
+    async def english(self) -> float:
+        """How sure it is of English; 0 where it is not, or had too little to go by. Raises `EngineError`."""
+        if self._look is None:
+            return 0.0
+        language, certain = await self._look
+        return certain if language == "en" and certain >= SURE else 0.0
+
+
 class Hearing:
     """One session's. Expects English until it is told otherwise."""
 
@@ -134,11 +165,13 @@ class Hearing:
             async for transcript in self._by_whisper(audio, self._others.engine):
                 yield transcript
             return
-        sound = whisper.Turn()
+        sound, glance = whisper.Turn(), Glance()
         english: Any = self._english.transcribe(_kept(audio, sound))
-        async with aclosing(english):
+        async with aclosing(english), glance:
             async for transcript in english:
-                yield await self._checked(transcript, sound) if transcript.final else transcript
+                if self._doubted(transcript):
+                    glance.begin(self._others.engine, sound)
+                yield await self._checked(transcript, sound, glance) if transcript.final else transcript
 
     async def _by_whisper(
         self, audio: AsyncIterator[Frame | Pause], engine: whisper.Whisper
@@ -151,16 +184,21 @@ class Hearing:
                 sound.hear(item)
                 await sound.settle(engine, self._language, fixed=self._fixed)
 
-    async def _checked(self, english: Transcript, sound: whisper.Turn) -> Transcript:
+    def _doubted(self, english: Transcript) -> bool:
+        if self._fixed:
+            return self._language != "en"
+        return bool(english.text) and english.confidence < (DOUBT_SETTLED if self._settled else DOUBT)
+
+    async def _checked(self, english: Transcript, sound: whisper.Turn, glance: Glance) -> Transcript:
         """Moonshine's words, or Whisper's where they are in another language."""
-        wanted = self._fixed and self._language != "en"
-        sure = english.confidence >= (DOUBT_SETTLED if self._settled else DOUBT)
-        if not wanted and (self._fixed or sure or not english.text):
+        if not self._doubted(english):
             self._foreign = 0
             return english
         engine = self._others.engine
         if engine is None:
             return self._unheard(english, sound)
+        if not self._fixed and (certain := await glance.english()):
+            return replace(english, language_confidence=certain)
         expected = (
             self._language if self._fixed or self._settled else ""
         )  # after a doubt English is no likelier than others

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from duologue.engines import About, Loading, Pause, Recognizer, Transcript, onnx
 from duologue.errors import EngineError
 from duologue.languages import LANGUAGES, SURE
 from duologue.places.thread import Lane
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MODEL: Final = "whisper-base"
 
@@ -117,7 +120,7 @@ class Model:
         if not len(sound) or float(np.sqrt(np.square(sound).mean())) < FLOOR_RMS:
             return Heard("", expected or "en", 0.0, 0.0)
         seconds = len(sound) / INPUT_RATE
-        encoded = self._encode(sound, min(max(seconds + SPARE_S, SHORTEST_S), LONGEST_S))
+        encoded = self._encode(sound, _window_s(sound))
         language, certain = (expected, 1.0) if fixed else _likeliest(self._shares(encoded), expected)
         if certain < SURE:
             short, encoded = self._shares(encoded), self._encode(sound, LONGEST_S)
@@ -125,6 +128,10 @@ class Model:
             language, certain = _likeliest({code: short[code] + long[code] for code in LANGUAGES}, expected)
         text, confidence = self._words(encoded, language, seconds)
         return Heard(text, language, confidence, certain)
+
+    def language(self, sound: Audio) -> tuple[str, float]:
+        """The likeliest one, none expected, and its share, after the quick way alone: a fifth of what `hear` may cost."""
+        return _likeliest(self._shares(self._encode(sound, _window_s(sound))), "")
 
     def _encode(self, sound: Audio, seconds: float) -> Any:
         frames = 2 * round(seconds / HOP_S / 2)
@@ -168,6 +175,10 @@ class Model:
         return (text if any(map(str.isalnum, text)) else ""), min(1.0, math.exp(score))
 
 
+def _window_s(sound: Audio) -> float:
+    return min(max(len(sound) / INPUT_RATE + SPARE_S, SHORTEST_S), LONGEST_S)
+
+
 def _likeliest(shares: Mapping[str, float], expected: str) -> tuple[str, float]:
     weighed = {code: share * (STAYS if code == expected else 1.0) for code, share in shares.items()}
     best = max(weighed, key=lambda code: weighed[code])
@@ -194,8 +205,15 @@ class Whisper:
                 await turn.settle(self, "", fixed=False)
 
     async def hear(self, sound: Audio, expected: str, fixed: bool) -> Heard:
+        return await self._run(self._model.hear, sound, expected, fixed=fixed)
+
+    async def glance(self, sound: Audio) -> tuple[str, float]:
+        """`Model.language` of at most `CUT_S` of sound."""
+        return await self._run(self._model.language, sound)
+
+    async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await self._lane.run(self._model.hear, sound, expected, fixed=fixed)
+            return await self._lane.run(function, *args, **kwargs)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # CTranslate2's errors have no base of their own
@@ -218,6 +236,11 @@ class Turn:
     def seconds(self) -> float:
         """Of sound that is not settled."""
         return len(self._sound) * FRAME_SAMPLES / INPUT_RATE
+
+    @property
+    def so_far(self) -> Audio:
+        """What is not settled, as far as one window holds it."""
+        return self._joined(int(CUT_S * INPUT_RATE / FRAME_SAMPLES))
 
     async def pause(self, engine: Whisper, expected: str, *, fixed: bool) -> Transcript:
         if self._answer is None:

@@ -25,8 +25,8 @@ COUNTED: Final = ("questions", "turns")
 """What was read aloud is recorded too, but has few pauses of thought, and ends in mid-sentence now and then."""
 
 FIXED_S: Final = tuple(round(0.05 * step, 2) for step in range(2, 41))
-COMPLETE_S: Final = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-INCOMPLETE_S: Final = (0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 2.5)
+COMPLETE_S: Final = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)
+INCOMPLETE_S: Final = (0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0)
 THRESHOLDS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 BUDGET: Final = 0.05
@@ -71,7 +71,7 @@ def sweep(found: Sequence[Pause], patience: Patience) -> list[Family]:
     return [
         Family("fixed silence", [_named(found, f"{s:g} s", fixed(s), judged=False) for s in FIXED_S]),
         Family("threshold", [_named(found, *each) for each in _thresholds()]),
-        Family("pause_s curve", [_named(found, *each) for each in _curves(patience)]),
+        Family("curve in force, varied", [_named(found, *each) for each in _curves(patience)]),
         Family("in force", [_named(found, "these settings", in_force(patience))]),
     ]
 

@@ -69,7 +69,7 @@ def test_the_frontier_leaves_out_what_another_beats_in_both() -> None:
 def test_a_turn_detector_that_knows_beats_every_fixed_silence() -> None:
     families = {family.name: family for family in turns.sweep([HOLD, END], Patience())}
     by_silence = best_at(families["fixed silence"].outcomes, 0.0)
-    by_curve = best_at(families["pause_s curve"].outcomes, 0.0)
+    by_curve = best_at(families["curve in force, varied"].outcomes, 0.0)
     assert by_silence is not None
     assert by_curve is not None
     assert by_curve[1].mean_wait_s < by_silence[1].mean_wait_s

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import virtual
+from apart_parts import make
 from dialogue import lineup
 
 from duologue import cli, doctor
@@ -22,6 +23,8 @@ from duologue.emotion import Emotion
 from duologue.engines import Prompt, Sound, Style, Text
 from duologue.engines.scripted import ScriptedEmotion, ScriptedSpeaker, ScriptedWriter, unmoved
 from duologue.models import open_store
+from duologue.places import environments
+from duologue.places.environments import Recipe
 
 STORY = "The sea was calm, and two ships lay in the bay. Nobody knew where they had come from, or why they stayed. "
 
@@ -132,13 +135,41 @@ def test_the_page_for_people_has_every_part(
     status = doctor.run(replace(SCRIPTED, models=str(tmp_path)), as_json=False)
     out = capsys.readouterr().out
     assert status == 1  # the scripted model has no memory
-    for part in ("Installed\n", "\nModels\n", "\nEngines\n", "\nCapabilities\n", "numpy", "silero-vad", "MIT"):
+    for part in (
+        "Installed\n",
+        "\nModels\n",
+        "\nEngines\n",
+        "\nEnvironments\n",
+        "\nCapabilities\n",
+        "numpy",
+        "silero-vad",
+        "MIT",
+    ):
         assert part in out
     assert "  + words stream as generated" in out
     assert "  ! history reaches the model" in out
     assert "  + WebRTC" in out
     assert "  + languages are told apart" in out
     assert "cannot run: " in out
+
+
+def test_each_environment_is_tried(tmp_path: Path) -> None:
+    recipe = Recipe("tiny", ("odd",), (3, 11, 99), (), 1, "MIT", "")
+    engines = Engines(environments=str(tmp_path))
+
+    def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+        monkeypatch.setattr(environments, "read", lambda: {"tiny": recipe})
+        return doctor._environment(Config(engines=engines), recipe)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert (told(monkeypatch)["state"], told(monkeypatch)["worker"]) == ("missing", "not installed")
+        make(tmp_path / "tiny")
+        assert "[environment_unfit]" in told(monkeypatch)["worker"]
+        (tmp_path / "tiny" / "stamp.json").write_text(f'{{"key": "{recipe.key}", "python": "3.11"}}')
+        assert (told(monkeypatch)["state"], told(monkeypatch)["worker"]) == ("installed", "starts")
+        [site] = (tmp_path / "tiny").glob("lib/python*/site-packages")
+        (site / "odd.pth").unlink()  # and with it numpy
+        assert "No module named 'numpy'" in told(monkeypatch)["worker"]
 
 
 @pytest.mark.models

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from apart_parts import ODD, make, register
+from apart_parts import ODD, lead, make, register
 
-from duologue import cli
-from duologue.config import Engines
+from duologue import cli, clock
+from duologue.app import App
+from duologue.config import Config, Engines
 from duologue.engines import Loading, apart, lineup, placing
 from duologue.errors import ConfigError
 from duologue.places import command, environments
-from duologue.places.environments import Environments, Recipe, has_gpu, read
+from duologue.places.environments import Environments, Recipe, has_gpu, open_environments, read
 from duologue.places.thread import Lane
+from duologue.protocols import Configure, Fact, Failure, ReplyAudio, ReplyDone, Type
 
 TINY = Recipe("tiny", ("odd",), (3, 11, 99), ("tinylib==1",), 1, "MIT", "import tinylib", pins="other==2\n")
 CPU = "https://wheels.example/cpu"
@@ -158,6 +164,20 @@ def test_the_list_says_what_is_here(
 
 
 @pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What stands for the engines that run apart, as they are loaded."""
+    loaded: list[Any] = []
+    load = apart.load
+
+    def noted(*given: Any, **more: Any) -> Any:
+        loaded.append(load(*given, **more))
+        return loaded[-1]
+
+    monkeypatch.setattr(apart, "load", noted)
+    return loaded
+
+
+@pytest.fixture
 def placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engines:
     """`odd` has an environment; the settings that know its folder."""
     register(monkeypatch, odd="odd_voices:load", odd2="odd_voices:load")
@@ -169,12 +189,11 @@ def placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engines:
     return Engines("scripted", "none", "scripted", "scripted", ("odd", "scripted"), environments=str(root))
 
 
-def test_an_engine_with_an_environment_runs_in_it(placed: Engines) -> None:
+def test_an_engine_with_an_environment_runs_in_it(placed: Engines, workers: list[Any]) -> None:
     made = lineup.load(placed, Path)
-    first = made.speakers[0]
     assert made.warnings == ()
-    assert isinstance(first._speaker, apart.SpeakerApart)  # type: ignore[attr-defined]
-    pid: int = first._speaker.process.pid  # type: ignore[attr-defined,assignment]
+    [voice] = workers
+    pid = voice.process.pid
     made.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -218,16 +237,160 @@ def test_an_unfit_environment_costs_the_voice_and_is_told(placed: Engines) -> No
     made.close()
 
 
-def test_a_lineup_that_cannot_be_loaded_leaves_no_worker(placed: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Any] = []
-    load = apart.load
-
-    def noted(*given: Any, **more: Any) -> Any:
-        opened.append(load(*given, **more))
-        return opened[-1]
-
-    monkeypatch.setattr(apart, "load", noted)
+def test_a_lineup_that_cannot_be_loaded_leaves_no_worker(placed: Engines, workers: list[Any]) -> None:
     with pytest.raises(ConfigError):
         lineup.load(replace(placed, writer="nobody"), Path)
-    [voice] = opened
+    [voice] = workers
     assert voice.process.pid is None
+
+
+# ── Conversations ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Talk:
+    """One session, on the real clock; what it told and when."""
+
+    def __init__(self, app: App) -> None:
+        self.facts: list[tuple[float, Fact]] = []
+        self._news = asyncio.Event()
+        self.session = app.open_session(self._tell)
+
+    def _tell(self, fact: Fact) -> None:
+        self.facts.append((clock.now(), fact))
+        self._news.set()
+
+    async def until(self, true: Callable[[Fact], bool]) -> float:
+        async with asyncio.timeout(60.0):
+            while not (times := [at for at, fact in self.facts if true(fact)]):
+                self._news.clear()
+                await self._news.wait()
+        return times[0]
+
+    def words(self) -> list[tuple[float, str]]:
+        return [(at, word) for at, fact in self.facts if isinstance(fact, ReplyAudio) for word, _ in fact.words]
+
+    async def reply(self, voice: str, number: int) -> ReplyDone:
+        self.session.command(Configure({"voice": voice}))
+        self.session.command(Type("hello"))
+        await self.until(lambda fact: isinstance(fact, ReplyDone) and len(self.replies()) == number)
+        return self.replies()[-1]
+
+    def replies(self) -> list[ReplyDone]:
+        return [fact for _, fact in self.facts if isinstance(fact, ReplyDone)]
+
+
+async def talking(app: App, use: Callable[[Talk], Awaitable[None]]) -> None:
+    talk = Talk(app)
+    running = asyncio.create_task(talk.session.run())
+    await asyncio.sleep(0)
+    try:
+        await use(talk)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def wheel(folder: Path, version: int) -> None:
+    """A library of one line, as pip takes it."""
+    info = f"tinylib-{version}.dist-info"
+    contents = {
+        "tinylib.py": f"VERSION = '{version}'\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tinylib\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"tinylib-{version}-py3-none-any.whl", "w") as file:
+        for name, text in contents.items():
+            file.writestr(name, text)
+
+
+@pytest.mark.realtime
+def test_two_engines_that_exclude_each_other_serve_one_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Really installed, by pip, side by side: no one environment could have both versions."""
+    for version in (1, 2):
+        wheel(tmp_path / "wheels", version)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.setattr(environments, "BASE", ())
+    recipes = {
+        name: replace(TINY, name=name, engines=(name,), requirements=(f"tinylib=={version}",), pins="")
+        for version, name in enumerate(("one", "two"), 1)
+    }
+    monkeypatch.setattr(environments, "read", lambda: recipes)
+    register(monkeypatch, one="odd_voices:load_library", two="odd_voices:load_library")
+    said: list[str] = []
+    for name in recipes:
+        open_environments(str(tmp_path)).install(name, "", said.append)
+        lead(tmp_path / name, ODD)
+    assert "    Successfully installed tinylib-2" in said
+    settings = {name: {"name": name} for name in recipes}
+    engines = Engines(
+        "scripted", "none", "scripted", "scripted", ("one", "two"), environments=str(tmp_path), settings=settings
+    )
+    made = lineup.load(engines, Path)
+    assert made.warnings == ()
+
+    async def use(talk: Talk) -> None:
+        replies = [await talk.reply(voice, number) for number, voice in enumerate(("one", "two", "one"), 1)]
+        assert [reply.speaker for reply in replies] == ["one", "two", "one"]
+        first, second, third = (reply.audio_ms for reply in replies)
+        assert first == pytest.approx(third)
+        assert second == pytest.approx(2 * first, rel=0.01)  # as long as its library's version says
+
+    try:
+        asyncio.run(talking(App(Config(engines=engines), made), use))
+    finally:
+        made.close()
+
+
+def test_a_version_that_is_not_to_be_had_is_said_in_pips_words(
+    tiny: Environments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    with pytest.raises(ConfigError) as failed:
+        tiny.install("tiny", "", silent)
+    assert failed.value.code == "install_failed"
+    assert "No matching distribution found for tinylib==1" in failed.value.message
+    assert tiny.state(TINY) == "missing"
+
+
+TEXT = (
+    "The sea was calm that morning, and two ships lay in the bay, with their sails down, waiting for the wind. "
+    "Nobody on the shore knew where they had come from, or why they stayed so long."
+)
+
+
+@pytest.mark.realtime
+def test_when_a_worker_is_killed_in_mid_sentence_the_next_voice_says_the_rest(
+    placed: Engines, workers: list[Any]
+) -> None:
+    engines = replace(placed, settings={"odd": {"behaves": "at its leisure"}, "scripted": {"replies": [TEXT]}})
+    made = lineup.load(engines, Path)
+    killed: list[float] = []
+
+    async def use(talk: Talk) -> None:
+        talk.session.command(Type("hello"))
+        await talk.until(lambda fact: len(talk.words()) >= 4)
+        os.kill(workers[0].process.pid, signal.SIGKILL)
+        killed.append(clock.now())
+        await talk.until(lambda fact: isinstance(fact, ReplyDone))
+        words = talk.words()
+        after = [at for at, _ in words if at > killed[0]]
+        gap = max(later - earlier for earlier, later in itertools.pairwise([killed[0], *after]))
+        print(f"the longest wait for a word after the kill: {gap:.2f} s")
+        assert gap < 1.0
+        assert 4 <= len(words) - len(after) < len(words)
+        assert "".join(word for _, word in words) == TEXT  # nothing twice, nothing lost
+        [done] = talk.replies()
+        assert (done.text, done.speaker) == (TEXT, "scripted")
+        assert not [fact for _, fact in talk.facts if isinstance(fact, Failure)]
+
+    try:
+        asyncio.run(talking(App(Config(engines=engines), made), use))
+    finally:
+        made.close()

@@ -20,9 +20,10 @@ from duologue import __version__
 from duologue.app import App
 from duologue.capabilities import Proof, prove_all, unproved
 from duologue.config import Config
-from duologue.engines import About, Engine, Loading, Task, lineup, registry
+from duologue.engines import About, Engine, Loading, Task, apart, lineup, placing, registry
 from duologue.errors import ClientError, ConfigError, DuologueError
 from duologue.models import open_store
+from duologue.places.environments import Environments, Recipe, open_environments
 from duologue.places.thread import Lane
 
 MARKS: Final[Mapping[Literal["works", "fails", "off"], str]] = {"works": "+", "fails": "!", "off": "-"}
@@ -42,6 +43,7 @@ class Examined:
 
 def run(config: Config, as_json: bool) -> int:
     """0 if every capability that is not switched off was proved, else 1."""
+    folder = config.engines.environments
     with ExitStack() as stack:
         loaded, warnings = _lineup(config, stack)
         proofs = asyncio.run(prove_all(App(config, loaded))) if loaded else unproved(warnings[0])
@@ -50,6 +52,7 @@ def run(config: Config, as_json: bool) -> int:
             "versions": _versions(),
             "models": _models(config),
             "engines": [_plain(each) for each in _engines(config, loaded)],
+            "environments": [_environment(config, recipe) for recipe in open_environments(folder).recipes.values()],
             "warnings": warnings,
             "capabilities": [asdict(proof) for proof in proofs],
         }
@@ -134,12 +137,43 @@ def _examine(config: Config, task: Task, name: str) -> Examined:
     lane = Lane(name)
     try:
         settings = config.engines.settings.get(name, {})
-        engine = registry.load(task, name, Loading(open_store(config.models).folder, lane, settings))
+        loading = Loading(open_store(config.models).folder, lane, settings)
+        engine = placing.load(config.engines, task, name, loading)
     except DuologueError as error:
         return Examined(task, name, error=f"{error.message} [{error.code}]")
     else:
         getattr(engine, "close", lambda: None)()
         return Examined(task, name, engine.about)
+    finally:
+        lane.close()
+
+
+def _environment(config: Config, recipe: Recipe) -> dict[str, Any]:
+    """A worker counts as starting when it has: the scripted voice needs what every worker needs, and no model."""
+    environments = open_environments(config.engines.environments)
+    worker = "not installed"
+    if environments.state(recipe) != "missing":
+        worker = _starts(environments, recipe)
+    return {
+        "name": recipe.name,
+        "engines": recipe.engines,
+        "state": environments.state(recipe),
+        "python": environments.python_version(recipe),
+        "worker": worker,
+    }
+
+
+def _starts(environments: Environments, recipe: Recipe) -> str:
+    lane = Lane(recipe.name)
+    try:
+        found = environments.of_engine(recipe.engines[0])
+        assert found is not None
+        voice = apart.load("speaker", "scripted", Loading(environments.root.joinpath, lane), found.python)
+    except DuologueError as error:
+        return f"{error.message} [{error.code}]"
+    else:
+        getattr(voice, "close", lambda: None)()
+        return "starts"
     finally:
         lane.close()
 
@@ -166,6 +200,11 @@ def _as_text(told: Mapping[str, Any]) -> str:
         ),
         "\nEngines",
         *(f"  {each['task']:14} {each['name']:11} {_declared(each)}" for each in told["engines"]),
+        "\nEnvironments",
+        *(
+            f"  {each['name']:18} {each['state']:10} {each['python'] or '-':8} {', '.join(each['engines'])}: {each['worker']}"
+            for each in told["environments"]
+        ),
         *(["\nWarnings", *(f"  {warning}" for warning in told["warnings"])] if told["warnings"] else []),
         "\nCapabilities",
         *(f"  {MARKS[each['state']]} {each['name']:30} {each['evidence']}" for each in told["capabilities"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -40,6 +41,10 @@ class OddVoice:
 
     async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
         async for piece in text:
+            if self._behaves == "at its leisure":
+                async for sound in _leisurely(piece):
+                    yield sound
+                continue
             yield _sound(piece)
             await self._then(piece)
             if self._behaves == "endless":
@@ -98,13 +103,21 @@ class Library:
     def __init__(self, name: str) -> None:
         import tinylib  # type: ignore[import-not-found]
 
-        self.about = About(name, "Apache-2.0", sample_rate=RATE)
+        self.about = About(name, "Apache-2.0", voices=frozenset({name}), sample_rate=RATE)
         self._version: str = tinylib.VERSION
 
     async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
         async for piece in text:
             count = int(self._version) * 1_000
             yield Sound(np.full(count, 0.1, np.float32), RATE, (Word(piece, count),))
+
+
+async def _leisurely(piece: str) -> AsyncIterator[Sound]:
+    """A word each 300 ms, hardly sooner than it is heard."""
+    for word in re.findall(r"\s*\S+\s*", piece):
+        samples = np.full(3 * RATE // 10, 0.1, np.float32)
+        yield Sound(samples, RATE, (Word(word, len(samples)),))
+        await asyncio.sleep(0.28)
 
 
 def _sound(piece: str) -> Sound:

@@ -384,6 +384,19 @@ def test_the_turn_detector_is_asked_again_while_the_pause_lasts() -> None:
     assert decided_at(seen) == pytest.approx([2.016 + 0.096 + 3 * 0.05 + 2 * 0.1], abs=0.05)
 
 
+def test_a_turn_detector_that_is_sure_is_not_asked_again() -> None:
+    asked: list[float] = []
+
+    def score(audio: Audio, text: str) -> float:
+        asked.append(len(audio))
+        return 0.99
+
+    play(
+        [(1, 2)], 5, engines=lineup(turn_detector=ScriptedTurnDetector(score=score), recognizer=says("Hi", delay_s=1.0))
+    )
+    assert len(asked) == 1
+
+
 def test_the_turn_detector_is_given_the_turns_sound_up_to_the_pause() -> None:
     given: list[tuple[float, float, str]] = []
 

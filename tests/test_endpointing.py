@@ -25,10 +25,11 @@ def test_an_unfinished_phrase_waits_however_it_sounds() -> None:
     assert Evidence(0.1, "I would like a").likely == 0.1
 
 
-def test_a_whole_question_waits_no_longer_than_that() -> None:
-    assert Evidence(0.02, "And what about Sunday?").likely == ASKS
+def test_a_whole_question_is_likelier_an_end_than_it_sounds() -> None:
+    assert Evidence(0.0, "And what about Sunday?").likely == ASKS
+    assert Evidence(0.5, "And what about Sunday?").likely == pytest.approx(0.5 + 0.5 * ASKS)
     assert Evidence(0.02, "And what about Sunday?").rule == "question"
-    assert Evidence(0.9, "And what about Sunday?").rule == "opinion"
+    assert Evidence(1.0, "And what about Sunday?").rule == "opinion"
 
 
 def test_words_alone_are_no_opinion() -> None:

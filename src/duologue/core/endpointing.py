@@ -15,7 +15,8 @@ UNFINISHED = 0.3
 """P(complete) at the most for words that want more: "the", "and", "um"."""
 
 ASKS = 0.4
-"""P(complete) at the least for a whole question; short ones ("And what about Sunday?") fall like a list that goes on."""
+"""Share of whole questions that are ends though they do not sound like it ("And what about Sunday?" falls like a list that goes
+on): of the doubt that the opinion leaves, so much is taken away. From 0.5 on, one more of 135 recorded pauses was cut short."""
 
 HOLD_S = 0.4
 """A usual pause within a turn, of those that are noticed."""
@@ -50,7 +51,7 @@ class Evidence:
             return 0.0
         if unfinished(self.text):
             return min(self.complete, UNFINISHED)
-        return max(self.complete, ASKS) if asks(self.text) else self.complete
+        return self.complete + ASKS * (1.0 - self.complete) if asks(self.text) else self.complete
 
     @property
     def rule(self) -> str:

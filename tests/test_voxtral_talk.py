@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from duologue.engines import Loading, Message, Prompt  # noqa: E402
 from duologue.engines.by_ear import ByEar  # noqa: E402
 from duologue.engines.scripted import ScriptedSpeaker  # noqa: E402
 from duologue.engines.voxtral import VoxtralModel, load  # noqa: E402
-from duologue.engines.voxtral_decoding import Request  # noqa: E402
+from duologue.engines.voxtral_decoding import Reply, Request  # noqa: E402
 from duologue.places.thread import Lane  # noqa: E402
 from duologue.protocols import Fact, Understood  # noqa: E402
 
@@ -50,13 +50,13 @@ def model(folder: Path) -> Iterator[VoxtralModel]:
 def asked(model: VoxtralModel) -> list[Request]:
     """Every request that the decoder was given."""
     requests: list[Request] = []
-    real = model._decoder.steps
+    real = model._decoder.begin
 
-    def steps(request: Request) -> Any:
+    def begin(request: Request) -> Any:
         requests.append(request)
         return real(request)
 
-    model._decoder.steps = steps  # type: ignore[method-assign]
+    model._decoder.begin = begin  # type: ignore[method-assign]
     return requests
 
 
@@ -112,14 +112,13 @@ def test_who_is_interrupted_stops_making_tokens_and_the_history_keeps_what_was_h
 
     async def main() -> tuple[Exchange, Any]:
         loop = asyncio.get_running_loop()
-        real = model._decoder.steps
+        real = model._rounds._advance
 
-        def timed(request: Request) -> Iterator[int | None]:
-            for step in real(request):
-                steps.append((loop.time(), request.conversation))
-                yield step
+        def timed(replies: Sequence[Reply]) -> Any:
+            steps.extend((loop.time(), reply.request.conversation) for reply in replies)
+            return real(replies)
 
-        model._decoder.steps = timed  # type: ignore[method-assign]
+        model._rounds._advance = timed
         async with Caller(server) as caller:
             exchange = await caller.say(voice(1.3), at_most_s=1.0)
             await caller.wait(lambda: False, 0.3)

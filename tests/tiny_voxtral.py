@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 
 NEEDED: Final = ("torch", "transformers", "mistral_common", "soundfile")
-REQUIRED: Final = os.environ.get("DUOLOGUE_TORCH") == "required"
+REQUIRED: Final = os.environ.get("TORCH_TESTS") == "required"
 
 VOCABULARY: Final = 3_096
 SPECIAL: Final = {
@@ -42,7 +42,7 @@ TEXT: Final = {
 
 
 def missing() -> str:
-    """Why Voxtral cannot run here, or "". Raises where DUOLOGUE_TORCH=required says that it must."""
+    """Why Voxtral cannot run here, or "". Raises where TORCH_TESTS=required says that it must."""
     absent = [name for name in NEEDED if find_spec(name) is None]
     told = f"Voxtral needs {', '.join(absent)}: pip install 'duologue[voxtral]'" if absent else ""
     if told and REQUIRED:

@@ -1,34 +1,34 @@
 """Voxtral through transformers: one model that hears, understands and answers. `pip install duologue[voxtral]`.
 
-All replies share one thread: each is a row of small steps, and a step that is asked for takes its place behind those of the
-others, so that every reply gets its turn and a cancelled one simply never asks again. Nothing is batched: replies at the same
-time share the speed of one. Who needs batching serves the model with vLLM, and `voxtral_http` asks it.
+All replies share one thread. A prompt is read in small steps, each of which takes its place behind those of the others; then the
+reply joins the rounds, in each of which every reply that wants one gets its next token, all in one pass over the weights. A
+cancelled one simply never asks again. This is continuous batching in its plainest form; for many users vLLM does it better, and
+`voxtral_http` asks that.
 
 Each turn's sound costs the whole 30 s pass of the encoder and 375 tokens, so earlier turns are read as their transcripts.
 """
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import json
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 from duologue.audio import INPUT_RATE, Audio
 from duologue.engines import About, Loading, Piece, Prompt, Text, ToolCall, Transcript
 from duologue.engines import settings as settings_table
 from duologue.engines.context import without_oldest
 from duologue.engines.voxtral_prompt import call_id, chat, tools
+from duologue.engines.voxtral_rounds import Places, Rounds
 from duologue.errors import DuologueError, EngineError
 from duologue.languages import TextDetector
 from duologue.places.thread import Lane
 
 if TYPE_CHECKING:
-    from duologue.engines.voxtral_decoding import Decoder, Request
+    from duologue.engines.voxtral_decoding import Decoder, Reply, Request
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,9 +38,6 @@ LANGUAGES: Final = frozenset({"de", "en", "es", "fr", "hi", "it", "nl", "pt"})
 
 GIVE_WAY_S: Final = 0.1
 """A step of a transcript or a prefill waits so long for answers to end: under them it goes on at ten steps a second."""
-
-LOOK_AGAIN_S: Final = 0.005
-"""How often it looks whether they have: this engine serves whatever loop calls it, and keeps nothing that belongs to one."""
 
 END: Final = object()
 
@@ -55,7 +52,7 @@ class Settings:
     model: str = MODEL  # a model of the hub, or a folder with one; Voxtral-Small-24B-2507 needs about 55 GB
     revision: str = "main"  # of the hub's model: a commit, for a server that must never change by itself
     device: str = "auto"  # "cuda", "cuda:1", "cpu"; auto: a GPU, and without one only a model small enough to be a test
-    answers: int = 4  # at the same time: each at its share of the speed, which must stay above that of speech
+    answers: int = 8  # at the same time, a token each in every pass; what they hold of a GPU's memory is the limit
     waiting: int = 16  # answers in line for a place; beyond that they are refused at once
     conversations: int = 8  # that keep their cache: 120 kB a token with the 3B model, 1 GB for 8 of 1,000 tokens
     context: int = 8_192  # tokens of a prompt with its answer; the model itself takes 32,768
@@ -81,6 +78,7 @@ class VoxtralModel:
         self._settings = settings
         self._texts = texts or TextDetector()
         self._places = Places(settings.answers, settings.waiting)
+        self._rounds: Rounds[Reply, int | None] = Rounds(lane, decoder.advance)
 
     def answer(self, audio: Audio, prompt: Prompt) -> AsyncIterator[Piece]:
         return self._reply(prompt, audio)
@@ -138,79 +136,44 @@ class VoxtralModel:
         return self._decoder.prompt(chat(prompt, heard=audio is not None), tools(prompt), audio)
 
     async def _tokens(self, request: Request, *, give_way: bool = False) -> AsyncGenerator[int, None]:
-        steps = self._decoder.steps(request)
         try:
-            while True:
+            reply = await self._begin(request, give_way)
+            token = reply.token if reply else None
+            while reply is not None and token is not None:
+                yield token
                 if give_way:
                     await self._places.quiet(GIVE_WAY_S)
-                token = await self._run(next, steps, END)
-                if token is END:
-                    return
-                if isinstance(token, int):
-                    yield token
+                with self._failures():
+                    token = await self._rounds.next(reply)
         finally:
             request.live = False
 
+    async def _begin(self, request: Request, give_way: bool) -> Reply | None:
+        """Reads the prompt. None where nothing is to be said after it."""
+        steps = self._decoder.begin(request)
+        while True:
+            if give_way:
+                await self._places.quiet(GIVE_WAY_S)
+            step = await self._run(next, steps, END)
+            if step is END:
+                return None
+            if step is not None:
+                return cast("Reply", step)
+
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
+        with self._failures():
             return await self._lane.run(function, *args, **kwargs)
-        except (DuologueError, asyncio.CancelledError):
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Of the model, as `EngineError`."""
+        try:
+            yield
+        except DuologueError:
             raise
         except Exception as error:
             self._decoder.forget_all()  # out of memory: this is what there is to give back
             raise EngineError("voxtral", f"the model failed: {error}") from error
-
-
-class Places:
-    """So many answers at once; the others wait in order, and those beyond `waiting` are refused."""
-
-    def __init__(self, count: int, waiting: int) -> None:
-        self._free = count
-        self._count = count
-        self._most = waiting
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Raises `EngineError` (engine_overloaded)."""
-        await self._take()
-        try:
-            yield
-        finally:
-            self._give()
-
-    async def quiet(self, at_most_s: float) -> None:
-        """Until no answer is at work."""
-        for _ in range(round(at_most_s / LOOK_AGAIN_S)):
-            if self._free == self._count:
-                return
-            await asyncio.sleep(LOOK_AGAIN_S)
-
-    async def _take(self) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        if len(self._waiting) >= self._most:
-            raise EngineError("voxtral", f"{len(self._waiting)} answers are waiting already", code="engine_overloaded")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give()
-            else:
-                self._waiting.remove(turn)
-            raise
-
-    def _give(self) -> None:
-        """To who waits longest."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
 
 
 async def _pieces(tokens: AsyncGenerator[int, None], decoder: Decoder) -> AsyncGenerator[Piece, None]:
@@ -278,5 +241,6 @@ def _warm(decoder: Decoder) -> None:
     from duologue.engines.voxtral_decoding import Request
 
     silence = np.zeros(16_000, np.float32)
-    for _ in decoder.steps(Request(decoder.transcription(silence), silence, max_tokens=2)):
-        pass
+    for reply in decoder.begin(Request(decoder.transcription(silence), silence, max_tokens=2)):
+        if reply is not None:
+            decoder.advance([reply])

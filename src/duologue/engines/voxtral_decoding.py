@@ -1,8 +1,9 @@
 """Voxtral's arithmetic: what a prompt is in tokens, how they are read, and how the next one is chosen.
 
-Everything here blocks and belongs to one thread. A reply is a generator of small steps (the sound, a portion of the prompt, a
-token), so that whoever drives it decides whose step is next and can stop after any of them: `generate` of transformers gives
-neither. What the steps give is checked against it in the tests.
+Everything here blocks and belongs to one thread. A prompt is read in small steps (the sound, a portion of the text); from then on
+all replies under way get their next token in one pass. So whoever drives it decides whose step is next, lets replies in and out
+between passes, and can stop after any of them. `generate` of transformers gives none of that, and its continuous batching takes
+neither sound nor a cache of an earlier turn. What the steps give is checked against `generate` in the tests.
 
     prompt      <s>[INST]instructions[/INST]…</s>[INST]…[BEGIN_AUDIO][AUDIO]×375 per 30 s[/INST]
     transcript  <s>[INST][BEGIN_AUDIO][AUDIO]×375 per 30 s[/INST][TRANSCRIBE]
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
@@ -76,6 +77,54 @@ class Memory:
         return (self.reader is None or not self.reader.live) and self.cache.get_seq_length() == len(self.ids)
 
 
+@dataclass
+class Reply:
+    """One under way. `token` is chosen, and not yet read by the model itself; None once the reply is over."""
+
+    request: Request
+    memory: Memory
+    choose: Callable[[Any], int | None]
+    left: int
+    token: int | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Not if it was closed, or if a newer reply reads into the same memory."""
+        return bool(self.left) and self.request.live and self.memory.reader is self.request
+
+    def take(self, logits: Any) -> None:
+        """(1, vocabulary)."""
+        self.token = self.choose(logits)
+        self.left = 0 if self.token is None else self.left - 1
+
+
+class Rows(DynamicCache):  # type: ignore[misc]  # transformers has no types that hold
+    """Caches of different lengths as one, for one pass: each grows by itself, the shorter ones look padded on the left.
+
+    The padding is a copy, as is what a `DynamicCache` does for each token anyway: little beside the weights that a pass reads.
+    """
+
+    def __init__(self, caches: Sequence[Any]) -> None:
+        super().__init__()
+        self._caches = caches
+
+    def update(self, keys: Any, values: Any, layer: int, *more: Any, **named: Any) -> tuple[Any, Any]:
+        rows = [
+            cache.update(keys[row : row + 1], values[row : row + 1], layer, *more, **named)
+            for row, cache in enumerate(self._caches)
+        ]
+        return _stacked([key for key, _ in rows]), _stacked([value for _, value in rows])
+
+
+def _stacked(rows: Sequence[Any]) -> Any:
+    """(1, heads, tokens, size) each, as (rows, heads, most tokens, size)."""
+    longest = max(row.shape[2] for row in rows)
+    whole = rows[0].new_zeros(len(rows), rows[0].shape[1], longest, rows[0].shape[3])
+    for place, row in enumerate(rows):
+        whole[place, :, longest - row.shape[2] :] = row[0]
+    return whole
+
+
 class Decoder:
     """`conversations` keep their cache; beyond it that of the one silent longest goes."""
 
@@ -130,24 +179,27 @@ class Decoder:
 
     # ── Steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def steps(self, request: Request) -> Iterator[int | None]:
-        """None for each step of reading, then token by token, without the one that ends the reply."""
+    def begin(self, request: Request) -> Iterator[Reply | None]:
+        """None for each step of reading but the last, which gives the reply with its first token, if it has any."""
         memory = self._recall(request)
         inputs = self._embed(request, len(memory.ids))
-        yield None
         logits = None
         for start in range(0, inputs.shape[1], READ):
+            yield None
             portion = inputs[:, start : start + READ]
             logits = self._read(memory, portion, request.ids[len(memory.ids) :][: portion.shape[1]])
-            yield None
-        choose = self._chooser(request)
-        for left in reversed(range(request.max_tokens)):
-            token = choose(logits)
-            if token == self._end:
-                return
-            yield token
-            if left:
-                logits = self._read(memory, self._look_up([token]), [token])
+        reply = Reply(request, memory, self._chooser(request), request.max_tokens)
+        if reply.left:
+            reply.take(logits)
+            yield reply
+
+    def advance(self, replies: Sequence[Reply]) -> list[int | None]:
+        """The next token of each, all in one pass; None for those that are over."""
+        going = [reply for reply in replies if reply.goes_on]
+        if going:
+            for reply, logits in zip(going, self._read_back(going), strict=True):
+                reply.take(logits[None])
+        return [reply.token if reply in going else None for reply in replies]
 
     def forget(self, conversation: str) -> None:
         """From any thread."""
@@ -200,22 +252,47 @@ class Decoder:
 
     def _read(self, memory: Memory, inputs: Any, ids: Sequence[int]) -> Any:
         """What may come after it: (1, vocabulary)."""
-        told = {self._cache_name: memory.cache}
-        with torch.inference_mode():
-            logits = self._model(inputs_embeds=inputs, use_cache=True, logits_to_keep=1, **told).logits[:, -1].float()
+        logits = self._pass(inputs, memory.cache)
         memory.ids += [NOT_SHARED if token == self._audio else token for token in ids]
         return logits
 
-    def _chooser(self, request: Request) -> Any:
+    def _read_back(self, replies: Sequence[Reply]) -> Any:
+        """Each reply's own last token: (replies, vocabulary)."""
+        tokens = [reply.token for reply in replies if reply.token is not None]
+        memories = [reply.memory for reply in replies]
+        if len(replies) == 1:
+            return self._read(memories[0], self._look_up(tokens), tokens)
+        inputs = self._look_up(tokens).transpose(0, 1)
+        lengths = torch.tensor([[len(memory.ids)] for memory in memories], device=inputs.device)
+        missing = lengths.max() - lengths
+        padded = torch.arange(int(lengths.max()) + 1, device=inputs.device) < missing
+        hidden = torch.zeros(padded.shape, dtype=inputs.dtype, device=inputs.device)
+        hidden.masked_fill_(padded, torch.finfo(inputs.dtype).min)
+        rows = Rows([memory.cache for memory in memories])
+        logits = self._pass(inputs, rows, attention_mask=hidden[:, None, None], position_ids=lengths)
+        for memory, token in zip(memories, tokens, strict=True):
+            memory.ids.append(token)
+        return logits
+
+    def _pass(self, inputs: Any, cache: Any, **more: Any) -> Any:
+        """(batch, tokens, hidden) to what may come after each row: (batch, vocabulary)."""
+        told = {self._cache_name: cache, **more}
+        with torch.inference_mode():
+            return self._model(inputs_embeds=inputs, use_cache=True, logits_to_keep=1, **told).logits[:, -1].float()
+
+    def _chooser(self, request: Request) -> Callable[[Any], int | None]:
+        """Given (1, vocabulary); None ends the reply."""
         allowed = {self._end, *([self.calls_token] if request.calls else [])}
         never = [token for token in range(self._words.num_special_tokens) if token not in allowed]
         device = self._model.get_output_embeddings().weight.device
         rules = LogitsProcessorList([SuppressTokensLogitsProcessor(never, device)])
-        if request.temperature <= 0.0:
-            return lambda logits: int(rules(None, logits).argmax())
-        rules += [TemperatureLogitsWarper(request.temperature), TopPLogitsWarper(self._top_p)]
-        return partial(_draw, rules, torch.Generator(device).manual_seed(self._seed))
+        if request.temperature > 0.0:
+            rules += [TemperatureLogitsWarper(request.temperature), TopPLogitsWarper(self._top_p)]
+            return partial(self._draw, rules, torch.Generator(device).manual_seed(self._seed))
+        return lambda logits: self._unless_end(int(rules(None, logits).argmax()))
 
+    def _draw(self, rules: Any, random: Any, logits: Any) -> int | None:
+        return self._unless_end(int(torch.multinomial(rules(None, logits).softmax(-1), 1, generator=random)))
 
-def _draw(rules: Any, random: Any, logits: Any) -> int:
-    return int(torch.multinomial(rules(None, logits).softmax(-1), 1, generator=random))
+    def _unless_end(self, token: int) -> int | None:
+        return None if token == self._end else token

@@ -46,7 +46,7 @@ NOT_SHARED: Final = -1
 """Stands for an [AUDIO] token in what a cache holds: the same tokens of another turn are other sound."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Request:
     """`conversation` names the cache that is kept; "" keeps none. `max_tokens` 0 only reads the prompt.
 
@@ -63,7 +63,7 @@ class Request:
     live: bool = True
 
 
-@dataclass
+@dataclass(eq=False)
 class Memory:
     """What the model has read of a conversation: `ids`, and its cache of just as many places."""
 
@@ -77,7 +77,7 @@ class Memory:
         return (self.reader is None or not self.reader.live) and self.cache.get_seq_length() == len(self.ids)
 
 
-@dataclass
+@dataclass(eq=False)
 class Reply:
     """One under way. `token` is chosen, and not yet read by the model itself; None once the reply is over."""
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test setup check bench clients clean
+.PHONY: run test setup check bench clients voxtral test-voxtral clean
 
 run: setup
 	$(BIN)/duologue serve
@@ -21,6 +21,20 @@ check: $(STAMP)
 clients:
 	$(PYTHON) -m tests.clients.environments
 
+# torch and what it brings: gigabytes, and a numpy of its own. The tests of Voxtral are skipped without it, but for these two.
+VOXTRAL := .voxtral
+VOXTRAL_TESTS := $(wildcard tests/test_voxtral*.py) tests/contracts/test_speech_models.py tests/contracts/test_recognizer.py
+
+voxtral: $(VOXTRAL)/.installed
+
+$(VOXTRAL)/.installed: pyproject.toml constraints-voxtral.txt
+	test -x $(VOXTRAL)/bin/python || $(PYTHON) -m venv $(VOXTRAL)
+	$(VOXTRAL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-voxtral.txt torch -e ".[voxtral,voices,languages,webrtc,dev]"
+	touch $@
+
+test-voxtral: voxtral
+	TORCH_TESTS=required $(VOXTRAL)/bin/python -m pytest $(VOXTRAL_TESTS)
+
 bench: setup
 	$(BIN)/python -m benchmarks
 
@@ -33,4 +47,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients $(VOXTRAL) .mypy_cache .ruff_cache .pytest_cache .hypothesis

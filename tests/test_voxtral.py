@@ -97,7 +97,8 @@ def begun(decoder: Decoder, request: Request) -> Reply | None:
 
 def rounds(decoder: Decoder, *requests: Request) -> list[list[int]]:
     """What they say when each joins a round later than the one before, and all go on together."""
-    waiting, going, said = list(requests), [], [list[int]() for _ in requests]
+    waiting, said = list(requests), [list[int]() for _ in requests]
+    going: list[tuple[Reply, list[int]]] = []
     while waiting or going:
         if waiting and (reply := begun(decoder, waiting.pop(0))) and reply.token is not None:
             place = len(requests) - len(waiting) - 1

@@ -30,11 +30,11 @@ def installed(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
     monkeypatch.setattr(voxtral_machine, "version", version)
 
 
-ALL = {"torch": "2.13.0", "transformers": "5.24.0", "mistral_common": "1.13.1", "accelerate": "1.2"}
+ALL = {"torch": "2.13.0", "transformers": "5.24.0", "mistral_common": "1.13.1", "accelerate": "1.15"}
 
 
 def test_missing_packages_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, torch="2.13.0", accelerate="1.2")
+    installed(monkeypatch, torch="2.13.0", accelerate="1.15")
     (told,) = lacking(KNOWN[MINI], "auto")
     assert told == ("transformers is not installed, mistral-common is not installed (pip install 'duologue[voxtral]')")
 

@@ -69,7 +69,7 @@ def test_all_that_ask_are_in_one_round_and_each_gets_its_own(lane: Lane) -> None
         return [await rounds.next(name) for _ in range(times)]
 
     async def main() -> list[list[int]]:
-        return await asyncio.gather(one("a", 5), one("b", 3), one("c", 9))
+        return [*await asyncio.gather(one("a", 5), one("b", 3), one("c", 9))]
 
     assert asyncio.run(main()) == [[*range(1, 6)], [*range(1, 4)], [*range(1, 10)]]
     assert counter.rounds == ["abc"] * 3 + ["ac"] * 2 + ["c"] * 4
@@ -110,7 +110,7 @@ def test_a_failure_is_told_to_all_in_the_round_and_the_next_one_is_held(lane: La
         return await rounds.next(name)
 
     async def main() -> list[int]:
-        return await asyncio.gather(one("a"), one("b"))
+        return [*await asyncio.gather(one("a"), one("b"))]
 
     assert asyncio.run(main()) == [2, 2]
     assert counter.rounds == ["ab"] * 3

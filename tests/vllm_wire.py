@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,3 +172,26 @@ async def _error(socket: ServerConnection, message: str, code: str) -> None:
 async def realtime_server(realtime: Realtime) -> AsyncIterator[str]:
     async with serve_sockets(realtime.serve, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/v1"
+
+
+@contextmanager
+def elsewhere(server: AbstractAsyncContextManager[str]) -> Iterator[str]:
+    """The server on a loop and thread of its own, for tests of which each has another loop."""
+    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    urls: list[str] = []
+
+    async def serve() -> None:
+        async with server as url:
+            urls.append(url)
+            ready.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    ready.wait()
+    try:
+        yield urls[0]
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        loop.close()

@@ -4,13 +4,15 @@ point in the group `duologue.recognizer`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, aclosing, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import tiny_voxtral
+from vllm_wire import Realtime, elsewhere, realtime_server
 
 from duologue import config
 from duologue.audio import FRAME_S, FRAME_SAMPLES, Audio, Frame
@@ -36,25 +38,44 @@ def filled(value: float, frames: int = 20) -> list[Frame]:
 
 
 def engines() -> Iterator[object]:
-    """`by_ear` leaves the words to another, and so keeps no promise about them: see test_speech_model.py. `vllm_realtime` is a
-    server elsewhere: see test_vllm_realtime.py."""
-    for name in sorted(set(registry.names("recognizer")) - {"by_ear", "vllm_realtime"}):
-        yield pytest.param(name, marks=[] if name == "scripted" else [pytest.mark.models])
+    """`by_ear` leaves the words to another, and so keeps no promise about them: see test_speech_model.py."""
+    for name in sorted(set(registry.names("recognizer")) - {"by_ear"}):
+        yield pytest.param(name, marks=[] if name in ("scripted", *SUPPLIED) else [pytest.mark.models])
 
 
 def model(name: str) -> Path:
     return open_store(config.load().models).folder(name)
 
 
+@contextmanager
+def tiny(folders: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    if missing := tiny_voxtral.missing():
+        pytest.skip(missing)
+    yield {"model": str(tiny_voxtral.make_realtime(folders.mktemp("contract")))}
+
+
+@contextmanager
+def served(folders: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A server in the shapes of vLLM's, which takes its time to hear."""
+    with elsewhere(realtime_server(Realtime(on=lambda socket, message: asyncio.sleep(0.002)))) as url:
+        yield {"base_url": url}
+
+
+SUPPLIED: Mapping[str, Callable[[pytest.TempPathFactory], AbstractContextManager[dict[str, Any]]]] = {"voxtral_realtime": tiny, "vllm_realtime": served}
+"""What the tests make for themselves: the settings with which the engine finds it."""
+
+
 @pytest.fixture(scope="module", params=engines())
-def recognizer(request: pytest.FixtureRequest) -> Iterator[Recognizer]:
+def recognizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recognizer]:
     lane = Lane(request.param)
-    try:
-        yield cast(Recognizer, registry.load("recognizer", request.param, Loading(model, lane)))
-    except ConfigError as error:
-        pytest.skip(error.message)
-    finally:
-        lane.close()
+    supplied = SUPPLIED[request.param](tmp_path_factory) if request.param in SUPPLIED else nullcontext({})
+    with closing(lane), supplied as settings:
+        try:
+            engine = registry.load("recognizer", request.param, Loading(model, lane, settings))
+        except ConfigError as error:
+            pytest.skip(error.message)
+        yield cast(Recognizer, engine)
+        getattr(engine, "close", lambda: None)()
 
 
 async def given(items: Iterable[Frame | Pause]) -> AsyncGenerator[Frame | Pause, None]:

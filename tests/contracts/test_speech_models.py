@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import tiny_voxtral
 from dialogue import voice
-from vllm_wire import Chat, chat_server, delta, last
+from vllm_wire import Chat, chat_server, delta, elsewhere, last
 
 from duologue.engines import Loading, Message, Piece, Prompt, SpeechModel, Text, Transcript, registry
 from duologue.engines.voxtral_http import load as load_http
@@ -41,23 +40,8 @@ def voxtral(folders: pytest.TempPathFactory) -> Iterator[SpeechModel]:
 
 
 def over_http(folders: pytest.TempPathFactory) -> Iterator[SpeechModel]:
-    """Its server runs on a loop of its own: each test has another."""
-    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    urls: list[str] = []
-
-    async def serve() -> None:
-        async with chat_server(Chat(ANSWER, split=200, gap_s=0.001)) as url:
-            urls.append(url)
-            ready.set()
-            await ended.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    ready.wait()
-    yield load_http(Loading(lambda name: Path(name), cast(Lane, None), {"base_url": urls[0]}))
-    loop.call_soon_threadsafe(ended.set)
-    thread.join()
-    loop.close()
+    with elsewhere(chat_server(Chat(ANSWER, split=200, gap_s=0.001))) as url:
+        yield load_http(Loading(lambda name: Path(name), cast(Lane, None), {"base_url": url}))
 
 
 def run(model: SpeechModel, act: Any) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
@@ -102,7 +103,7 @@ class _Utterances:
         pcm: list[bytes] = []
         async for item in audio:
             if isinstance(item, Frame):
-                pcm.append(to_pcm16(item.samples))
+                pcm.append(to_pcm16(np.nan_to_num(item.samples)))  # no number is silence
             if pcm and (isinstance(item, Pause) or len(pcm) == SEND_FRAMES):
                 await self._append(b"".join(pcm))
                 pcm.clear()

@@ -20,8 +20,8 @@ GB: Final = 1e9
 
 EXTRA: Final = "pip install 'duologue[voxtral]'"
 
-PACKAGES: Final = {"torch": (2, 6), "transformers": (5, 3), "mistral-common": (1, 8), "accelerate": (1, 0)}
-"""The oldest that will do; transformers 5.1 and 5.2 fail at every chat prompt."""
+PACKAGES: Final = {"torch": (2, 6), "transformers": (5, 3), "mistral-common": (1, 11), "accelerate": (1, 3)}
+"""The oldest that will do; transformers 5.1 and 5.2 fail at every chat prompt, and newer ones ignore an older mistral-common."""
 
 PATTERNS: Final = ["*.json", "model*.safetensors"]
 """Of a repository; Mistral's hold the same weights a second time, as `consolidated.safetensors`."""

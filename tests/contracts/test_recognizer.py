@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pytest
@@ -61,7 +61,12 @@ def served(folders: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         yield {"base_url": url}
 
 
-SUPPLIED: Mapping[str, Callable[[pytest.TempPathFactory], AbstractContextManager[dict[str, Any]]]] = {"voxtral_realtime": tiny, "vllm_realtime": served}
+Supply: TypeAlias = Callable[[pytest.TempPathFactory], AbstractContextManager[dict[str, Any]]]
+
+SUPPLIED: Mapping[str, Supply] = {
+    "voxtral_realtime": tiny,
+    "vllm_realtime": served,
+}
 """What the tests make for themselves: the settings with which the engine finds it."""
 
 

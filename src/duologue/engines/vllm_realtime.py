@@ -62,6 +62,8 @@ class VllmRealtime:
             while (transcript := await words.get()) is not None:
                 yield transcript
             await talking
+        except _MicrophoneError as failure:
+            raise failure.error from None
         finally:
             talking.cancel()
             await asyncio.wait([talking])
@@ -96,12 +98,12 @@ class _Utterances:
                 hearing = tasks.create_task(self._listen())
                 await self._speak(audio)
                 hearing.cancel()
-        except* (EngineError, OSError, WebSocketException) as failures:
+        except* (EngineError, OSError, WebSocketException, _MicrophoneError) as failures:
             raise failures.exceptions[0] from None
 
     async def _speak(self, audio: AsyncIterator[Frame | Pause]) -> None:
         pcm: list[bytes] = []
-        async for item in audio:
+        async for item in _given(audio):
             if isinstance(item, Frame):
                 pcm.append(to_pcm16(np.nan_to_num(item.samples)))  # no number is silence
             if pcm and (isinstance(item, Pause) or len(pcm) == SEND_FRAMES):
@@ -156,6 +158,22 @@ class _Utterances:
 
     async def _send(self, kind: str, **more: Any) -> None:
         await self._socket.send(json.dumps({"type": kind, **more}))
+
+
+class _MicrophoneError(Exception):
+    """Whatever the sound's own source raised: it may be an OSError too, and is none of the server's."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _given(audio: AsyncIterator[Frame | Pause]) -> AsyncIterator[Frame | Pause]:
+    try:
+        async for item in audio:
+            yield item
+    except Exception as error:
+        raise _MicrophoneError(error) from error
 
 
 def _parsed(message: str | bytes) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bargein, load, pictures, recordings, roads, runs, soak, tts, turns, v2v
+from benchmarks import bargein, emotion, languages, load, pictures, recordings, roads, runs, soak, tts, turns, v2v
 from benchmarks.figures import Figure, table
 from benchmarks.machine import Watched
 from benchmarks.recordings import Recording
@@ -27,8 +27,11 @@ from duologue.talk import warm
 INSIDE = ("v2v", "turns", "bargein", "tts")
 """On engines of this process; what is run when nothing is named."""
 
+HEARD = ("languages", "emotion")
+"""What is understood of recordings and texts, without a conversation; run too when nothing is named."""
+
 OUTSIDE = ("roads", "load", "soak")
-BENCHMARKS = (*INSIDE, *OUTSIDE)
+BENCHMARKS = (*INSIDE, *HEARD, *OUTSIDE)
 
 Told = tuple[list[Figure], dict[str, Any]]
 
@@ -61,6 +64,14 @@ def _run(settings: Config, args: argparse.Namespace) -> Told:
     if set(args.names) & set(INSIDE):
         with warm(settings) as app:
             figures, details = asyncio.run(_inside(app, args))
+    if "languages" in args.names:
+        rows, told = languages.run()
+        print(told, file=sys.stderr)
+        figures += languages.figures(rows)
+    if "emotion" in args.names:
+        details["emotion"] = emotion.run()
+        print(emotion.table(details["emotion"]), file=sys.stderr)
+        figures += emotion.figures(details["emotion"])
     if set(args.names) & set(OUTSIDE):
         more, facts = asyncio.run(_outside(args))
         figures, details = [*figures, *more], details | facts
@@ -124,10 +135,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "names",
         nargs="*",
-        default=INSIDE,
+        default=(*INSIDE, *HEARD),
         type=_benchmark,
         metavar=" | ".join(BENCHMARKS),
-        help="all of the first four",
+        help="all of the first six",
     )
     add("--turns", type=int, default=4, help="questions a conversation (default 4; 1: a new one for each)")
     add("--listen", type=float, default=6.0, help="seconds heard of each reply (default 6)")

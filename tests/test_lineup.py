@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import dialogue
 import pytest
 
 from duologue.config import Engines
-from duologue.engines import Loading, Task, lineup, registry
+from duologue.engines import Loading, Sound, Style, Task, lineup, registry
 from duologue.engines.scripted import (
     ScriptedEmotion,
     ScriptedRecognizer,
@@ -22,6 +22,7 @@ from duologue.engines.scripted import (
     ScriptedWriter,
 )
 from duologue.errors import ClientError, ConfigError, EngineError
+from duologue.protocols import Configure, ReplyVoice, Type
 
 ENGINES = Engines("v", "t", "r", "w", ("first", "second"), "e")
 MADE: dict[str, Callable[[], Any]] = {
@@ -131,6 +132,27 @@ def test_better_voices_that_do_not_speak_are_told_with_the_reason(broken: dict[s
     assert "kokoro" not in dict(able.better("en", "piper")), "it can; if it does not, the reply says why"
     assert able.better("en", "somebody") == ()
     assert able.better("xx", "espeak") == ()
+
+
+def test_a_reply_tells_why_better_voices_do_not_speak() -> None:
+    class Broken(ScriptedSpeaker):
+        async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+            async for sound in super().speak(text, style):
+                if sound.rate:
+                    raise EngineError("kokoro", "has lost its model")
+                yield sound
+
+    broken = Broken()
+    broken.about = replace(broken.about, name="kokoro", languages=frozenset({"es", "hi"}))
+    made = dialogue.lineup(
+        speakers=(speaker("chatterbox", {"en"}), broken, speaker("espeak", {"es"})),
+        failed={"mms": "kept elsewhere"},
+    )
+    asked = [(0.1, Configure({"language": "es"})), (0.2, Type("¿Qué hora es?"))]
+    told = dialogue.play([], 4, engines=made, commands=asked).of(ReplyVoice)
+    assert [(fact.speaker, fact.language) for fact in told] == [("kokoro", "es"), ("espeak", "es")]
+    assert told[0].passed_over == (("chatterbox", "does not speak Spanish"),)
+    assert told[1].passed_over == (("chatterbox", "does not speak Spanish"), ("kokoro", "kokoro: has lost its model"))
 
 
 def test_whoever_has_the_named_voice_goes_first() -> None:

@@ -6,7 +6,7 @@ import { knows, languageName, number, say, saying } from "./language.js";
 import { waterfall } from "./waterfall.js";
 
 const NEAR_PX = 80; // from the end: the reader is at the end
-const SURE = 0.5; // of a feeling that is shown: the server answers none that it is less sure of
+const SURE = 0.6; // of a feeling that is shown: the server answers none that it is less sure of
 
 export class Script {
   constructor(log, welcome) {

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtp import RtpPacket
 from av.audio.frame import AudioFrame
 from openai import AsyncOpenAI
 from websockets.asyncio.client import ClientConnection, connect
@@ -29,6 +31,8 @@ from benchmarks.servers import serving
 from duologue import clock
 from duologue.audio import INPUT_RATE, Audio, from_pcm16, resample, to_pcm16
 from duologue.line import AUDIBLE
+from duologue.transports.opus import Decoder
+from duologue.transports.rtc_peer import JITTER_BUFFER
 
 BLOCK_S = 0.02
 PATIENCE_S = 8.0
@@ -36,6 +40,10 @@ PATIENCE_S = 8.0
 
 QUIET_S = 1.0
 """Between a reply that was cut off and the next question."""
+
+
+ARRIVED = "webrtc, on arrival"
+"""The same answers, before the client's own jitter buffer: what is the server's."""
 
 
 class Road(Protocol):
@@ -53,7 +61,7 @@ class Road(Protocol):
 
 
 async def run(recordings: Sequence[Recording]) -> list[Figure]:
-    times: dict[str, list[float]] = {name: [] for name in ROADS}
+    times: dict[str, list[float]] = {name: [] for name in (*ROADS, ARRIVED)}
     async with serving() as server, AsyncExitStack() as stack:
         roads = {name: await stack.enter_async_context(begin(server.address)) for name, begin in ROADS.items()}
         for recording in recordings:
@@ -61,6 +69,8 @@ async def run(recordings: Sequence[Recording]) -> list[Figure]:
                 ms = await _ask(road, recording)
                 print(f"{recording.name} by {name}: {'no answer' if ms is None else f'{ms:.0f} ms'}", file=sys.stderr)
                 times[name] += [] if ms is None else [ms]
+                if ms is not None and isinstance(road, WebRtc) and road.arrived.audible_at is not None:
+                    times[ARRIVED].append(ms - ((road.audible_at or 0.0) - road.arrived.audible_at) * 1000)
     return figures(times)
 
 
@@ -76,6 +86,8 @@ def figures(times: dict[str, list[float]]) -> list[Figure]:
 async def _ask(road: Road, recording: Recording) -> float | None:
     """Says it in real time, then silence until there is an answer; gives the ms from the voice's end to the answer's begin."""
     road.audible_at = None
+    if isinstance(road, WebRtc):
+        road.arrived.audible_at = None
     ends_at = clock.now() + recording.ends_s
     until = clock.now() + len(recording.samples) / INPUT_RATE + PATIENCE_S
     async for block in _blocks(recording.samples):
@@ -156,10 +168,28 @@ class Realtime(_Heard):
                 self.take(from_pcm16(base64.b64decode(event.delta)), 24_000)
 
 
+class _Arrivals(_Heard):
+    """Stands before aiortc's jitter buffer: hears each packet as it comes, and passes it on."""
+
+    def __init__(self) -> None:
+        self._decoder = Decoder()
+        self._buffer: Any
+
+    def stand_before(self, receiver: RTCRtpReceiver) -> None:
+        self._buffer = getattr(receiver, JITTER_BUFFER)
+        setattr(receiver, JITTER_BUFFER, self)
+
+    def add(self, packet: RtpPacket) -> Any:
+        self.take(self._decoder.decode(packet.payload), INPUT_RATE)
+        return self._buffer.add(packet)
+
+
 class WebRtc(_Heard):
-    """aiortc as it comes, its jitter buffer included."""
+    """aiortc as it comes, its jitter buffer included. `arrived` is the same sound without the wait in it."""
 
     def __init__(self, peer: RTCPeerConnection) -> None:
+        self.arrived = _Arrivals()
+        self._peer = peer
         self._microphone = _Microphone()
         peer.addTrack(self._microphone)
         self.events = peer.createDataChannel("oai-events")
@@ -167,7 +197,7 @@ class WebRtc(_Heard):
         peer.on("track", self._tracks.put_nowait)
 
     async def send(self, samples: Audio) -> None:
-        self._microphone.waiting.put_nowait(resample(samples, INPUT_RATE, 48_000))
+        await self._microphone.waiting.put(resample(samples, INPUT_RATE, 48_000))
 
     async def stop(self) -> None:
         for kind in ("response.cancel", "output_audio_buffer.clear"):
@@ -175,6 +205,7 @@ class WebRtc(_Heard):
 
     async def read(self) -> None:
         track = await self._tracks.get()
+        self.arrived.stand_before(self._peer.getReceivers()[0])
         while True:
             frame = await track.recv()
             assert isinstance(frame, AudioFrame)

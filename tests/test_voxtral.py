@@ -491,6 +491,7 @@ def test_it_says_which_languages_it_hears(model: VoxtralModel) -> None:
     [
         ({"model": "mistralai/Voxtral-9000"}, "unknown_model"),
         ({"answers": 0}, "bad_setting"),
+        ({"language": "ta"}, "bad_setting"),
         ({"wings": 2}, "unknown_setting"),
     ],
 )

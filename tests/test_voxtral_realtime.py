@@ -195,7 +195,8 @@ def test_a_model_that_dies_ends_the_turn_and_the_next_one_is_heard(
     assert finals(asyncio.run(hear(model, spoken(noise(1.0)))))[0]
 
 
-def test_a_delay_between_two_steps_is_refused() -> None:
+@pytest.mark.parametrize("table", [{"delay_ms": 500}, {"language": "ta"}])
+def test_a_delay_between_two_steps_or_a_language_it_does_not_hear_is_refused(table: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as error:
-        load(Loading(lambda name: Path(name), cast(Lane, None), {"delay_ms": 500}))
+        load(Loading(lambda name: Path(name), cast(Lane, None), table))
     assert error.value.code == "bad_setting"

@@ -215,6 +215,7 @@ def load(loading: Loading) -> VoxtralModel:
     from duologue.engines import voxtral_machine
 
     settings = settings_table.read(Settings(), loading.settings, "voxtral", from_zero=frozenset({"seed", "waiting"}))
+    voxtral_machine.check_language("voxtral", settings.language, LANGUAGES)
     place = voxtral_machine.prepare(settings.model, settings.revision, settings.device, fetch=loading.fetch is not None)
     from duologue.engines.voxtral_decoding import Decoder
 

@@ -78,6 +78,15 @@ def prepare(model: str, revision: str, device: str, *, fetch: bool = True) -> Pl
     return Place(folder, chosen(device))
 
 
+def check_language(engine: str, language: str, heard: frozenset[str]) -> None:
+    """Raises `ConfigError` (bad_setting) for a language that the model does not understand."""
+    if language and language not in heard:
+        text = (
+            f"engines.settings.{engine}: {language!r} is no language that it hears; it hears {' '.join(sorted(heard))}"
+        )
+        raise ConfigError("bad_setting", text)
+
+
 def lacking(weights: Weights, device: str) -> Iterator[str]:
     """What this machine lacks, one phrase each. Without torch nothing is known of its GPU."""
     missing = list(_missing_packages())

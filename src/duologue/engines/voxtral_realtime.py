@@ -265,6 +265,7 @@ def load(loading: Loading) -> VoxtralRealtime:
     settings = settings_table.read(Settings(), loading.settings, "voxtral_realtime")
     if settings.delay_ms % STEP_MS:
         raise ConfigError("bad_setting", f"engines.settings.voxtral_realtime: delay_ms is a multiple of {STEP_MS}")
+    voxtral_machine.check_language("voxtral_realtime", settings.language, LANGUAGES)
     place = voxtral_machine.prepare(settings.model, settings.revision, settings.device, fetch=loading.fetch is not None)
     model, processor = voxtral_machine.open_model("VoxtralRealtimeForConditionalGeneration", place)
     processor.mistral_common_audio_config.transcription_delay_ms = float(settings.delay_ms)

@@ -1,0 +1,240 @@
+"""A whole spoken conversation with a Voxtral of random weights through the Realtime WebSocket, as a client hears it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_voxtral
+from dialogue import TIMINGS, lineup
+from strict import check
+from websockets.asyncio.client import ClientConnection
+from wire import client, server
+
+tiny_voxtral.need_torch()
+
+from duologue.app import App  # noqa: E402
+from duologue.audio import to_pcm16  # noqa: E402
+from duologue.engines import Loading  # noqa: E402
+from duologue.engines.by_ear import ByEar  # noqa: E402
+from duologue.engines.scripted import ScriptedSpeaker  # noqa: E402
+from duologue.engines.voxtral import VoxtralModel, load  # noqa: E402
+from duologue.engines.voxtral_decoding import Reply, Request  # noqa: E402
+from duologue.places.thread import Lane  # noqa: E402
+
+pytestmark = pytest.mark.realtime
+
+RATE = 24_000
+BLOCK_S = 0.04
+TURNS = 5
+PATIENCE_S = 20.0
+
+
+class Person:
+    """Speaks in real time, and keeps the events with their times (s on the loop's clock)."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.events: list[tuple[float, dict[str, Any]]] = []
+        self._socket = socket
+        self._unsaid = np.zeros(0, np.float32)
+        self._news = asyncio.Event()
+
+    def say(self, seconds: float) -> None:
+        t = np.arange(round(seconds * RATE)) / RATE
+        self._unsaid = (0.3 * np.sin(2 * np.pi * 220 * t)).astype(np.float32)
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        await self._socket.send(json.dumps({"type": kind, **fields}))
+
+    async def speak(self) -> None:
+        size, at = round(BLOCK_S * RATE), asyncio.get_running_loop().time()
+        while True:
+            block, self._unsaid = self._unsaid[:size], self._unsaid[size:]
+            pcm = to_pcm16(np.pad(block, (0, size - len(block))))
+            await self.send("input_audio_buffer.append", audio=base64.b64encode(pcm).decode())
+            at += BLOCK_S
+            await asyncio.sleep(max(0.0, at - asyncio.get_running_loop().time()))
+
+    async def listen(self) -> None:
+        async for message in self._socket:
+            assert isinstance(message, str)
+            self.events.append((asyncio.get_running_loop().time(), check(message)))
+            self._news.set()
+
+    async def until(self, enough: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not enough():
+                self._news.clear()
+                await self._news.wait()
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for _, event in self.events if event["type"] == kind]
+
+    def last_at(self, kind: str) -> float:
+        return [at for at, event in self.events if event["type"] == kind][-1]
+
+    async def turn(self, seconds: float) -> dict[str, Any]:
+        """Says something and hears the response to its end; the user's words are known by then, or soon after."""
+        done = len(self.of("response.done"))
+        self.say(seconds)
+        await self.until(lambda: len(self.of("response.done")) > done)
+        response: dict[str, Any] = self.of("response.done")[done]["response"]
+        return response
+
+    def heard(self) -> list[str]:
+        return [event["transcript"] for event in self.of("conversation.item.input_audio_transcription.completed")]
+
+    def said(self) -> list[str]:
+        return [event["transcript"] for event in self.of("response.output_audio_transcript.done")]
+
+
+@asynccontextmanager
+async def person(address: str) -> AsyncIterator[Person]:
+    async with client(address, "/v1/realtime") as socket:
+        somebody = Person(socket)
+        tasks = [asyncio.create_task(somebody.listen()), asyncio.create_task(somebody.speak())]
+        try:
+            hearing = {"input": {"transcription": {"model": "whisper-1"}}}
+            await somebody.send("session.update", session={"type": "realtime", "audio": hearing})
+            yield somebody
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_voxtral.make_chat(tmp_path_factory.mktemp("voxtral"))
+
+
+@pytest.fixture
+def make(folder: Path) -> Iterator[Callable[[int], VoxtralModel]]:
+    lanes: list[Lane] = []
+
+    def made(max_tokens: int) -> VoxtralModel:
+        lanes.append(Lane("voxtral"))
+        table = {"model": str(folder), "max_tokens": max_tokens, "temperature": 0.0}
+        return load(Loading(lambda name: Path(name), lanes[-1], table))
+
+    yield made
+    for lane in lanes:
+        lane.close()
+
+
+def app(model: VoxtralModel) -> App:
+    config = replace(TIMINGS, conversation=replace(TIMINGS.conversation, instructions="Be kind."))
+    return App(config, lineup(writer=model, recognizer=ByEar(), speakers=(ScriptedSpeaker(),)))
+
+
+def asked(model: VoxtralModel) -> list[Request]:
+    requests: list[Request] = []
+    real = model._decoder.begin
+
+    def begin(request: Request) -> Any:
+        requests.append(request)
+        return real(request)
+
+    model._decoder.begin = begin  # type: ignore[method-assign]
+    return requests
+
+
+def expected(heard: Sequence[str], said: Sequence[str]) -> str:
+    """The last turn's prompt, made of what the client was told. Spaces aside: of these the noise has many, the client fewer."""
+    turns = "".join(f"[INST]{words}[/INST]{answer}</s>" for words, answer in zip(heard, said, strict=True))
+    return bare(f"<s>{turns.replace('[INST]', '[INST]Be kind.', 1)}[INST][BEGIN_AUDIO]{'[AUDIO]' * 375}[/INST]")
+
+
+def told(model: VoxtralModel, request: Request) -> str:
+    return bare(model._decoder._processor.tokenizer.decode(request.ids, skip_special_tokens=False))
+
+
+def bare(text: str) -> str:
+    return "".join(text.split())
+
+
+def test_two_people_hold_five_turns_each_on_one_server(make: Callable[[int], VoxtralModel]) -> None:
+    model = make(8)
+    requests = asked(model)
+
+    async def five(somebody: Person, seconds: float) -> Person:
+        for number in range(TURNS):
+            response = await somebody.turn(seconds)
+            assert response["status"] == "completed", response
+            await somebody.until(lambda number=number: len(somebody.heard()) > number)  # type: ignore[misc]
+        return somebody
+
+    async def main() -> list[Person]:
+        async with server(app(model)) as address, person(address) as one, person(address) as other:
+            return await asyncio.gather(five(one, 1.3), five(other, 1.7))
+
+    people = asyncio.run(main())
+    prompts = [told(model, request) for request in requests if request.audio is not None]
+    for somebody in people:
+        assert not somebody.of("error")
+        assert len(somebody.of("response.output_audio_transcript.delta")) > TURNS, "word by word"
+        assert len(somebody.of("response.output_audio.delta")) > TURNS
+        assert all(text.strip() for text in (*somebody.heard(), *somebody.said()))
+        assert expected(somebody.heard()[:-1], somebody.said()[:-1]) in prompts
+    assert len({request.conversation for request in requests if request.conversation}) == 2
+
+
+def test_who_is_interrupted_gets_no_more_tokens(make: Callable[[int], VoxtralModel]) -> None:
+    model = make(4_000)
+    rounds: list[float] = []
+    real = model._rounds._advance
+
+    async def main() -> Person:
+        loop = asyncio.get_running_loop()
+
+        def timed(replies: Sequence[Reply]) -> Any:
+            rounds.extend(loop.time() for reply in replies if reply.request.conversation)
+            return real(replies)
+
+        model._rounds._advance = timed
+        async with server(app(model)) as address, person(address) as somebody:
+            somebody.say(1.3)
+            await somebody.until(lambda: len(somebody.of("response.output_audio.delta")) > 5)
+            assert not somebody.of("response.done")
+            response = await somebody.turn(1.5)
+            assert response["status"] == "cancelled"
+            assert response["status_details"]["reason"] == "turn_detected"
+            await asyncio.sleep(0.3)
+            return somebody
+
+    somebody = asyncio.run(main())
+    ended = somebody.last_at("response.done")
+    assert len([at for at in rounds if at < ended]) > 20
+    again = [at for at, event in somebody.events if event["type"] == "response.created"][1:]
+    until = again[0] - 0.05 if again else float("inf")  # the turn that interrupted is answered too
+    late = [at - ended for at in rounds if ended < at < until]
+    assert max(late, default=0.0) <= 0.05
+
+
+def test_a_worker_that_dies_ends_one_response_and_the_next_turn_is_answered(
+    make: Callable[[int], VoxtralModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(8)
+
+    def dies(*arguments: Any) -> Any:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    async def main() -> tuple[dict[str, Any], dict[str, Any]]:
+        async with server(app(model)) as address, person(address) as somebody:
+            with monkeypatch.context() as broken:
+                broken.setattr(model._decoder, "_read", dies)
+                failed = await somebody.turn(1.3)
+            return failed, await somebody.turn(1.3)
+
+    failed, next_one = asyncio.run(main())
+    assert failed["status"] == "failed"
+    assert failed["status_details"]["error"]
+    assert next_one["status"] == "completed"

@@ -147,20 +147,6 @@ def asked(model: VoxtralModel) -> list[Request]:
     return requests
 
 
-def expected(heard: Sequence[str], said: Sequence[str]) -> str:
-    """The last turn's prompt, made of what the client was told. Spaces aside: of these the noise has many, the client fewer."""
-    turns = "".join(f"[INST]{words}[/INST]{answer}</s>" for words, answer in zip(heard, said, strict=True))
-    return bare(f"<s>{turns.replace('[INST]', '[INST]Be kind.', 1)}[INST][BEGIN_AUDIO]{'[AUDIO]' * 375}[/INST]")
-
-
-def told(model: VoxtralModel, request: Request) -> str:
-    return bare(model._decoder._processor.tokenizer.decode(request.ids, skip_special_tokens=False))
-
-
-def bare(text: str) -> str:
-    return "".join(text.split())
-
-
 def test_two_people_hold_five_turns_each_on_one_server(make: Callable[[int], VoxtralModel]) -> None:
     model = make(8)
     requests = asked(model)
@@ -177,13 +163,11 @@ def test_two_people_hold_five_turns_each_on_one_server(make: Callable[[int], Vox
             return await asyncio.gather(five(one, 1.3), five(other, 1.7))
 
     people = asyncio.run(main())
-    prompts = [told(model, request) for request in requests if request.audio is not None]
     for somebody in people:
         assert not somebody.of("error")
         assert len(somebody.of("response.output_audio_transcript.delta")) > TURNS, "word by word"
         assert len(somebody.of("response.output_audio.delta")) > TURNS
         assert all(text.strip() for text in (*somebody.heard(), *somebody.said()))
-        assert expected(somebody.heard()[:-1], somebody.said()[:-1]) in prompts
     assert len({request.conversation for request in requests if request.conversation}) == 2
 
 

@@ -160,7 +160,7 @@ def test_two_people_hold_five_turns_each_on_one_server(make: Callable[[int], Vox
 
     async def main() -> list[Person]:
         async with server(app(model)) as address, person(address) as one, person(address) as other:
-            return await asyncio.gather(five(one, 1.3), five(other, 1.7))
+            return [*await asyncio.gather(five(one, 1.3), five(other, 1.7))]
 
     people = asyncio.run(main())
     for somebody in people:

@@ -129,6 +129,7 @@ async def converse(
     unplugged_at: float = float("inf"),
     output_rate: int = 24_000,
     frames: int = 1,
+    strained: bool = False,
 ) -> Dialogue:
     """One session for `seconds`; each command is given at its time. The microphone is on until it is unplugged, and
     sends so many frames at once."""
@@ -141,6 +142,7 @@ async def converse(
         lambda fact: seen.facts.append((round(clock.now() - began, 4), fact)),
         output_rate=output_rate,
         sinks=(seen.rows.append,),
+        strained=lambda: strained,
     )
     running = asyncio.create_task(session.run())
     await asyncio.sleep(0)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from duologue.engines import Sound, Style
 from duologue.engines.lineup import Lineup
 from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
 from duologue.errors import ClientError, EngineError
+from duologue.places.thread import Lane
 from duologue.protocols import Fact, Failure, Ready, ReplyAudio, ReplyDone, Type, Voice
 from duologue.sound_files import Recording
 
@@ -310,3 +312,71 @@ def test_a_cold_server_says_nothing() -> None:
     with pytest.raises(ClientError) as refused:
         App(Config()).transcribe(Recording(16_000, iter(())), "auto")
     assert refused.value.code == "not_ready"
+
+
+class Busy(Lane):
+    """A lane that works so large a share of the time."""
+
+    share = 0.0
+
+    def busy_s(self) -> float:
+        return self.share * clock.now()
+
+
+def test_beyond_the_machines_capacity_a_client_is_refused_with_a_reason_though_there_are_places() -> None:
+    async def main() -> None:
+        server = app(engines=lineup(lanes=(lane,)))
+        watching = asyncio.create_task(server.watch())
+        server.open_session(lambda fact: None).close()
+        lane.share = 0.85
+        await asyncio.sleep(12.0)
+        with pytest.raises(ClientError) as refused:
+            server.open_session(lambda fact: None)
+        assert refused.value.code == "server_full"
+        assert "voice would work 85% of the time" in refused.value.message
+        assert 'duologue_sessions_refused_total{reason="load"} 1.0' in server.metrics().decode()
+        watching.cancel()
+
+    lane = Busy("voice")
+    try:
+        virtual.run(main())
+    finally:
+        lane.close()
+
+
+def test_a_rehearsal_on_engines_that_work_elsewhere_finds_that_a_conversation_costs_nothing_here() -> None:
+    async def main() -> None:
+        server = app()
+        await server.rehearse()
+        assert server.share_of_one == 0.0
+
+    virtual.run(main())
+
+
+def test_a_rehearsal_that_fails_leaves_a_server_that_runs(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        server = app(engines=lineup(writer=ScriptedWriter(fail_at=0)))
+        await server.rehearse()
+        assert server.share_of_one == 0.0
+
+    virtual.run(main())
+    assert "rehearsal failed" in caplog.text
+
+
+def test_a_rehearsal_measures_what_the_busiest_engine_does_for_a_conversation() -> None:
+    class OnALane(ScriptedSpeaker):
+        async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+            async for sound in super().speak(text, style):
+                await lane.run(time.sleep, 0.02)
+                yield sound
+
+    async def main() -> None:
+        server = app(engines=lineup(speakers=(OnALane(),), lanes=(lane,)))
+        await server.rehearse()
+        assert 0.001 < server.share_of_one < 1.0
+
+    lane = Lane("voice")
+    try:
+        asyncio.run(main())
+    finally:
+        lane.close()

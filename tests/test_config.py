@@ -16,7 +16,7 @@ import virtual
 from dialogue import converse, lineup, play
 from starlette.datastructures import Headers
 
-from duologue import config, models
+from duologue import clock, config, models
 from duologue.app import App
 from duologue.config import Config, Rtc, load, override
 from duologue.core.clauses import Clauses
@@ -39,6 +39,7 @@ from duologue.engines import Prompt, Sound, Style, registry
 from duologue.engines import lineup as lineups
 from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
 from duologue.errors import ClientError, ConfigError
+from duologue.places.thread import Lane
 from duologue.protocols import Export, Exported, Fact, Failure, Type
 from duologue.reply import Reply
 from duologue.transports.access import Access
@@ -280,6 +281,31 @@ def prompts_and_styles(settings: Config) -> Any:
     return seen, [fact.conversation["total_turns"] for fact in dialogue.of(Exported)]
 
 
+def let_in_while_busy(settings: Config) -> Any:
+    """Whether one more is let in where the voice works 40% of the time."""
+
+    class Busy(Lane):
+        def busy_s(self) -> float:
+            return 0.4 * clock.now()
+
+    async def main() -> bool:
+        app = App(settings, lineup(lanes=(lane,)), names=lambda: "test")
+        watching = asyncio.create_task(app.watch())
+        await asyncio.sleep(20.0)
+        watching.cancel()
+        try:
+            app.open_session(lambda fact: None)
+        except ClientError:
+            return False
+        return True
+
+    lane = Busy("voice")
+    try:
+        return virtual.run(main())
+    finally:
+        lane.close()
+
+
 def refused(settings: Config) -> Any:
     """How many sessions are let in."""
 
@@ -455,6 +481,7 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "conversation.feelings": (False, "test_feelings.py::test_a_client_that_wants_none_of_it_is_left_alone"),
     "conversation.speakable": (False, "test_speakable.py::test_a_client_may_have_its_text_said_as_it_is_written"),
     "limits.sessions": (3, refused),
+    "limits.busy": (0.3, let_in_while_busy),
     "limits.text_chars": (5_000, longest_text),
     "limits.message_bytes": (0, "test_websocket.py::test_a_message_over_the_limit_closes_the_socket"),
     "limits.upload_bytes": (0, "test_openai_transcriptions.py::test_an_upload_that_is_too_large_is_refused"),

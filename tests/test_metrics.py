@@ -45,12 +45,15 @@ def test_interruptions_failures_and_opened_turns_are_counted() -> None:
 def test_sessions_are_a_gauge_and_refusals_a_counter() -> None:
     metrics = Metrics()
     metrics.sessions(3)
-    metrics.refused()
+    metrics.refused("places")
+    metrics.refused("load")
+    metrics.refused("load")
     assert sample(metrics, "duologue_sessions_open") == 3
-    assert sample(metrics, "duologue_sessions_refused_total") == 1
+    assert sample(metrics, 'duologue_sessions_refused_total{reason="places"}') == 1
+    assert sample(metrics, 'duologue_sessions_refused_total{reason="load"}') == 2
 
 
 def test_two_servers_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
-    one.refused()
-    assert sample(other, "duologue_sessions_refused_total") == 0
+    one.refused("load")
+    assert "refused_total{" not in other.text().decode()

@@ -17,11 +17,12 @@ import pytest
 import virtual
 from dialogue import TIMINGS, Dialogue, converse, decided_at, lineup, play, says, sound_of, states
 
+from duologue import clock
 from duologue.audio import Audio, Frame
 from duologue.config import Limits
 from duologue.core.endpointing import Evidence
 from duologue.core.playout import Pacing
-from duologue.engines import About, Pause, Prompt, Sound, Style, Transcript
+from duologue.engines import About, Pause, Piece, Prompt, Sound, Style, Transcript
 from duologue.engines.scripted import (
     ABOUT,
     ScriptedRecognizer,
@@ -340,6 +341,27 @@ def test_a_draft_speaks_no_more_ahead_than_it_may() -> None:
     config = replace(TIMINGS, pacing=Pacing(draft_s=4.0), patience=TIMINGS.patience)
     play([(1, 2)], 3.4, engines=engines, config=config)  # not yet decided at the end
     assert 4.0 <= sum(made) < 4.0 + 3.0  # a piece that was begun is made to its end
+
+
+def test_on_a_strained_machine_a_reply_is_begun_when_its_turn_is_decided_and_none_for_nothing() -> None:
+    def asked(strained: bool) -> list[float]:
+        at: list[float] = []
+
+        class Counted(ScriptedWriter):
+            async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
+                at.append(round(clock.now(), 3))
+                async for piece in super().write(prompt):
+                    yield piece
+
+        unsure = ScriptedTurnDetector(score=0.2)
+        seen = play([(1, 2)], 8, engines=lineup(turn_detector=unsure, writer=Counted()), strained=strained)
+        assert len(seen.of(ReplyDone)) == 1
+        return [moment - decided_at(seen)[0] for moment in at]
+
+    before, after = asked(strained=False), asked(strained=True)
+    assert len(before) == len(after) == 1
+    assert before[0] < -0.1
+    assert after[0] == pytest.approx(0.0, abs=0.01)
 
 
 def test_the_sound_is_paced_a_bounded_lead_ahead() -> None:

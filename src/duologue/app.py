@@ -17,6 +17,7 @@ from duologue.core.playout import Pacing
 from duologue.engines import Sound, Speaker, Style
 from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError, EngineError
+from duologue.load import Gauge
 from duologue.metrics import Metrics
 from duologue.places.thread import needed
 from duologue.protocols import (
@@ -28,6 +29,7 @@ from duologue.protocols import (
     TurnTaking,
     Voice,
 )
+from duologue.rehearsal import rehearse
 from duologue.session import Session
 from duologue.sound_files import Recording
 from duologue.tone import policy
@@ -48,8 +50,9 @@ class App:
         self.config = config
         self.lineup = lineup
         self._names = names or _counting_names()
-        self._open = 0
+        self._open: dict[Occupied, float] = {}  # and since when
         self._metrics = Metrics()
+        self._gauge = Gauge(config.limits.busy, self._metrics)
         self._transcriber = Transcriber(config.speech, config.limits.engine_s)
         policy(config.feelings.policy)  # what is wrong with it is said now, and not to the first client
 
@@ -71,10 +74,29 @@ class App:
         """
         if self.lineup is None:
             raise ClientError("not_ready", "the models are still loading")
-        if self._open >= self.config.limits.sessions:
-            self._metrics.refused()
+        if len(self._open) >= self.config.limits.sessions:
+            self._metrics.refused("places")
             raise ClientError("server_full", f"all {self.config.limits.sessions} places are taken; try again later")
+        now = clock.now()
+        if why := self._gauge.no_room(now - since for since in self._open.values()):
+            self._metrics.refused("load")
+            raise ClientError("server_full", f"the machine is at its capacity: {why}; try again later")
         return Occupied(self, self.lineup, tell, pacing, turn_taking)
+
+    async def rehearse(self) -> None:
+        """Finds out what one conversation costs here. Call it before the first one."""
+        assert self.lineup is not None
+        self._gauge.each = await rehearse(self.lineup)
+
+    @property
+    def share_of_one(self) -> float:
+        """Of the busiest engine's time, by the rehearsal."""
+        return self._gauge.each
+
+    async def watch(self) -> None:
+        """Measures the machine's load until it is cancelled; without it only places are counted."""
+        assert self.lineup is not None
+        await self._gauge.watch(self.lineup.all_lanes)
 
     def metrics(self) -> bytes:
         """In Prometheus' text format."""
@@ -117,9 +139,13 @@ class App:
             else:
                 return
 
-    def _occupy(self, places: int) -> None:
-        self._open += places
-        self._metrics.sessions(self._open)
+    def _occupy(self, session: Occupied) -> None:
+        self._open[session] = clock.now()
+        self._metrics.sessions(len(self._open))
+
+    def _vacate(self, session: Occupied) -> None:
+        del self._open[session]
+        self._metrics.sessions(len(self._open))
 
     def _sinks(self, name: str) -> tuple[Sink, ...]:
         folder = self.config.server.traces
@@ -150,11 +176,18 @@ class Occupied:
         name = app._names()
         self._sinks = app._sinks(name)
         self.session = Session(
-            name, app.config, lineup, self._told, pacing=pacing, turn_taking=turn_taking, sinks=self._sinks
+            name,
+            app.config,
+            lineup,
+            self._told,
+            pacing=pacing,
+            turn_taking=turn_taking,
+            sinks=self._sinks,
+            strained=lambda: app._gauge.strained,
         )
         self.command = self.session.command
         self.detach = self.session.detach
-        app._occupy(1)
+        app._occupy(self)
 
     async def run(self) -> None:
         limit_s = self._app.config.limits.session_s
@@ -172,7 +205,7 @@ class Occupied:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._app._occupy(-1)
+            self._app._vacate(self)
             for sink in self._sinks:
                 if isinstance(sink, TraceFile):
                     sink.close()

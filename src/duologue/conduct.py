@@ -34,6 +34,7 @@ class Conduct:
         understanding: Understanding | None,
         since: Callable[[int], list[Frame]],
         tell: Callable[[p.Fact], None],
+        strained: Callable[[], bool],
     ) -> None:
         self._name = name
         self._wishes = wishes
@@ -44,6 +45,7 @@ class Conduct:
         self._understanding = understanding
         self._since = since
         self._tell = tell
+        self._strained = strained
 
     def carry_out(self, todo: e.Todo) -> None:
         TODOS[type(todo)](self, todo)
@@ -75,7 +77,8 @@ class Conduct:
     def _draft(self, todo: e.Draft) -> None:
         audio = self._listener.audio_of(todo.turn)
         self._feelings.worded(todo.turn, todo.text, audio)
-        self._replies.draft(todo.turn, todo.text, audio)
+        if not self._strained():  # then the reply is begun when the turn is decided, and none for nothing
+            self._replies.draft(todo.turn, todo.text, audio)
 
     def _commit(self, todo: e.Commit) -> None:
         language, audio = self._wishes.heard_language, self._listener.audio_of(todo.turn)

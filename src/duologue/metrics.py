@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from duologue.trace import Row
 
 LATENCY_BUCKETS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
+LATE_BUCKETS_S = (0.001, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512)  # a frame is 0.032
 
 
 class Metrics:
@@ -16,7 +19,11 @@ class Metrics:
         self._registry = CollectorRegistry()
         own = self._registry
         self._open = Gauge("duologue_sessions_open", "Conversations now", registry=own)
-        self._refused = Counter("duologue_sessions_refused", "Conversations refused: no place left", registry=own)
+        self._refused = Counter("duologue_sessions_refused", "Conversations refused", ["reason"], registry=own)
+        self._busy = Gauge("duologue_engine_busy", "Share of its time that an engine works", ["engine"], registry=own)
+        self._late = Histogram(
+            "duologue_loop_late_seconds", "How late the event loop is", buckets=LATE_BUCKETS_S, registry=own
+        )
         self._turns = Counter("duologue_turns", "User turns answered", registry=own)
         self._interrupted = Counter("duologue_replies_interrupted", "Replies cut short by the user", registry=own)
         self._reopened = Counter("duologue_turns_reopened", "Turns that had been closed too early", registry=own)
@@ -46,8 +53,16 @@ class Metrics:
     def sessions(self, count: int) -> None:
         self._open.set(count)
 
-    def refused(self) -> None:
-        self._refused.inc()
+    def refused(self, reason: str) -> None:
+        """`places`: all are taken; `load`: the machine is at its capacity."""
+        self._refused.labels(reason).inc()
+
+    def busy(self, shares: Mapping[str, float]) -> None:
+        for engine, share in shares.items():
+            self._busy.labels(engine).set(share)
+
+    def loop_late(self, seconds: float) -> None:
+        self._late.observe(seconds)
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

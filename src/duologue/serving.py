@@ -21,9 +21,14 @@ async def run(config: Config) -> None:
         app.lineup = await asyncio.to_thread(lineup.load, config.engines, store.folder, store.pull)
         for warning in app.lineup.warnings:
             print(f"warning: {warning}", file=sys.stderr)
+        await app.rehearse()
+        tasks.append(asyncio.create_task(app.watch(), name="load"))
 
+    tasks: list[asyncio.Task[None]] = []
     try:
         await serve(app, config, warm, lambda address: print(f"duologue is ready: {address}", flush=True))
     finally:
+        for task in tasks:
+            task.cancel()
         if app.lineup is not None:
             app.lineup.close()

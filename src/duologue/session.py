@@ -63,7 +63,7 @@ class Session:
     """`tell` is called with each fact, in order, and must neither block nor wait. Make it inside a running loop.
 
     `pacing` and `turn_taking` where the client's protocol has its own; `input_rate` and `output_rate` in Hz are the client's;
-    `sinks` get the trace.
+    `sinks` get the trace; while the machine is `strained`, nothing is drafted.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Session:
         pacing: Pacing | None = None,
         turn_taking: p.TurnTaking | None = None,
         sinks: tuple[Sink, ...] = (),
+        strained: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
         turn_taking = turn_taking or p.TurnTaking(config.speech, config.patience, Manners())
@@ -85,6 +86,7 @@ class Session:
         self.conversation = ConversationManager(settings.context_window, settings.max_history)
         self._config = config
         self._lineup = lineup
+        self._strained = strained
         self._tell_client = tell
         self._wishes = Wishes(settings, turn_taking, pacing or config.pacing, output_rate, languages=config.languages)
         self._trace = Trace(clock.now(), *sinks, LatencyMeter(self._tell_latency))
@@ -156,7 +158,16 @@ class Session:
             more_said=lambda: self._replies.void_draft(),
         )
         self._conduct = Conduct(
-            name, wishes, conversation, self._listener, self._replies, feelings, self._understanding, self._since, tell
+            name,
+            wishes,
+            conversation,
+            self._listener,
+            self._replies,
+            feelings,
+            self._understanding,
+            self._since,
+            tell,
+            self._strained,
         )
 
     async def _settled(self) -> bool:

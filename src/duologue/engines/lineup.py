@@ -61,6 +61,12 @@ class Lineup:
         return cast(Polyglot, self.recognizer).open() if hasattr(self.recognizer, "open") else self.recognizer
 
     @property
+    def all_lanes(self) -> tuple[Lane, ...]:
+        """Also those that engines made for themselves, and show as `lanes`."""
+        engines = (self.vad, self.turn_detector, self.recognizer, self.writer, *self.speakers)
+        return (*self.lanes, *(lane for engine in engines for lane in getattr(engine, "lanes", ())))
+
+    @property
     def speech_model(self) -> SpeechModel | None:
         """The writer, if it hears."""
         return cast(SpeechModel, self.writer) if hasattr(self.writer, "answer") else None

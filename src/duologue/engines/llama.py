@@ -70,6 +70,7 @@ class LlamaWriter:
         self._slots = Slots(settings.slots)
         self._calls: set[_Call] = set()
         self._lane = Lane("llama", settings.slots)  # a thread is a slot at work: more would only wait inside llama.cpp
+        self.lanes = (self._lane,)
         self._servers = [_serve(model, settings)]
         self.close = weakref.finalize(self, _close, self._calls, self._lane, self._servers)
         """Ends all replies, waits for them, frees the model. Once is enough; without it, it happens at exit."""

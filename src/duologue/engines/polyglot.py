@@ -105,6 +105,7 @@ class Polyglot:
         self.english = english
         self.others = others
         self._lane = lane
+        self.lanes = (lane,) if lane is not None else ()
 
     def transcribe(self, audio: AsyncIterator[Frame | Pause]) -> AsyncIterator[Transcript]:
         return self.open().transcribe(audio)

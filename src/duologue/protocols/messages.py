@@ -54,7 +54,7 @@ CODES: Mapping[str, str] = {
     "odd_audio": "a binary message with an odd number of bytes: PCM16 has two a sample",
     "unexpected_audio": "a binary message where none is taken: to `/ws/tts`, or over WebRTC",
     "queue_full": "`/ws/tts` has as many utterances waiting as it keeps",
-    "server_full": "as many sessions as the server takes; closed with 1013, try again later",
+    "server_full": "as many sessions as the server takes, or as its machine carries; closed with 1013, try again later",
     "not_ready": "the models are still loading; closed with 1013, try again in seconds",
     "cross_origin": "a page of another site tried to connect: HTTP 403, no socket",
     "missing_api_key": "the server asks for a key and got none; closed with 3000",

@@ -1,0 +1,75 @@
+"""The machine's load as it is measured: how long the engines work, and how late the event loop is.
+
+Decides who may still come in and whether drafts are worth their work; what a lane runs is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+
+from duologue import clock
+from duologue.audio import FRAME_S
+from duologue.core.admission import Load, expected_share
+from duologue.metrics import Metrics
+from duologue.places.thread import Lane
+
+BEAT_S = 0.1
+"""How often the loop is looked at: about as often as each session's sound passes through it."""
+
+LATE_S = FRAME_S
+"""A beat that is a frame late: some microphone's frame was, too."""
+
+MOST_LATE = 0.05
+"""Of the beats: with more of them late the loop itself is what the machine lacks, and no engine need be busy for that."""
+
+WARN_AGAIN_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Gauge:
+    """`limit` is the share of the busiest engine's time up to which conversations come in; 0 looks at nothing.
+
+    `each` is the share that one conversation takes, once it was measured (`rehearsal`); until then newcomers count as nothing.
+    """
+
+    def __init__(self, limit: float, metrics: Metrics) -> None:
+        self.each = 0.0
+        self._limit = limit
+        self._metrics = metrics
+        self._load = Load()
+        self._warned_at = float("-inf")
+
+    async def watch(self, lanes: Sequence[Lane]) -> None:
+        """Measures until it is cancelled. While nobody does, there is room."""
+        while True:
+            due_at = clock.now() + BEAT_S
+            await asyncio.sleep(BEAT_S)
+            self.beat(clock.now() - due_at, {lane.name: lane.busy_s() for lane in lanes})
+
+    def beat(self, late_s: float, busy_s: dict[str, float]) -> None:
+        now = clock.now()
+        self._load.read(now, busy_s, late=late_s > LATE_S)
+        self._metrics.loop_late(late_s)
+        self._metrics.busy(self._load.shares)
+        if late_s > LATE_S and now - self._warned_at > WARN_AGAIN_S:
+            self._warned_at = now
+            log.warning("the event loop was held up for %.0f ms: everybody's sound was late", late_s * 1000)
+
+    def no_room(self, ages_s: Iterable[float]) -> str:
+        """Why one more conversation would be too many, for people; "" if it would not."""
+        name, share = self._load.busiest
+        if not self._limit:
+            return ""
+        if self._load.late_share > MOST_LATE:
+            return f"it falls behind ({self._load.late_share:.0%} of the last moments came late)"
+        if (expected := expected_share(share, ages_s, self.each)) > self._limit:
+            return f"with one more, {name} would work {expected:.0%} of the time, and {self._limit:.0%} is the most"
+        return ""
+
+    @property
+    def strained(self) -> bool:
+        """Work that may turn out to be for nothing should not be begun."""
+        return bool(self._limit) and self._load.busiest[1] > self._limit

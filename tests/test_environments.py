@@ -394,3 +394,43 @@ def test_when_a_worker_is_killed_in_mid_sentence_the_next_voice_says_the_rest(
         asyncio.run(talking(App(Config(engines=engines), made), use))
     finally:
         made.close()
+
+
+def installed(tmp_path: Path, name: str) -> Path:
+    """An interpreter that has the real environment's libraries, and the tests' voices beside them."""
+    found = open_environments()
+    if found.state(found.recipe(name)) != "installed":
+        missing = f"the environment {name} is not here; run `duologue engines install {name}`"
+        (pytest.fail if os.environ.get("DUOLOGUE_VOICES") == "required" else pytest.skip)(missing)
+    [site] = (found.root / name).glob("lib/python*/site-packages")
+    return make(tmp_path / name, ODD, site)
+
+
+@pytest.mark.models
+@pytest.mark.realtime
+def test_chatterbox_and_parler_serve_one_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: list[Any]
+) -> None:
+    """The real libraries in the environments that ship, with random weights: transformers 5.2.0 beside 4.46.1."""
+    register(monkeypatch, chatterbox="real_voices:load_chatterbox", parler="real_voices:load_parler")
+    places = {"chatterbox": installed(tmp_path, "chatterbox"), "parler": installed(tmp_path, "indic_parler")}
+    engines = Engines(
+        "scripted", "none", "scripted", "scripted", ("chatterbox", "parler"),
+        places={name: str(python) for name, python in places.items()},
+        settings={"chatterbox": {"folder": str(tmp_path)}, "scripted": {"replies": ["So it is."]}},
+    )  # fmt: skip
+    made = lineup.load(engines, Path)
+    try:
+        assert made.warnings == ()
+        licences = {voice.about.name: voice.about.licence for voice in workers}
+        assert licences["chatterbox"].startswith("transformers 5.2.0, numpy 1.26.4")
+        assert licences["parler"].startswith("transformers 4.46.1, numpy 2.")
+
+        async def use(talk: Talk) -> None:
+            replies = [await talk.reply(voice, number) for number, voice in enumerate(("chatterbox", "parler"), 1)]
+            assert [reply.speaker for reply in replies] == ["chatterbox", "parler"]
+            assert all(reply.audio_ms > 100 for reply in replies)
+
+        asyncio.run(talking(App(Config(engines=engines), made), use))
+    finally:
+        made.close()

@@ -5,18 +5,24 @@ Knows what the models need from their authors' cards and from counting their par
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from duologue.engines.weights import (
+    GB,
+    SMALL,
+    Place,
+    Weights,
+    cached,
+    chosen,
+    fetched,
+    lacking_on_gpu,
+    memory_gb,
+    no_room,
+)
 from duologue.errors import ConfigError
-
-GB: Final = 1e9
 
 EXTRA: Final = "pip install 'duologue[voxtral]'"
 
@@ -26,30 +32,11 @@ PACKAGES: Final = {"torch": (2, 6), "transformers": (5, 3), "mistral-common": (1
 PATTERNS: Final = ["*.json", "model*.safetensors"]
 """Of a repository; Mistral's hold the same weights a second time, as `consolidated.safetensors`."""
 
-SMALL: Final = 1 * GB
-"""Weights up to here run on a CPU unasked: nothing that was trained is so small."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """`memory_gb` of a GPU, with room for some conversations."""
-
-    licence: str
-    download_gb: float
-    memory_gb: float
-
-
 KNOWN: Final = {
     "mistralai/Voxtral-Mini-3B-2507": Weights("Apache-2.0", 9.4, 11.0),
     "mistralai/Voxtral-Small-24B-2507": Weights("Apache-2.0", 48.5, 55.0),
     "mistralai/Voxtral-Mini-4B-Realtime-2602": Weights("Apache-2.0", 8.9, 14.0),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    folder: Path
-    device: str
 
 
 def prepare(model: str, revision: str, device: str, *, fetch: bool = True) -> Place:
@@ -96,21 +83,13 @@ def lacking(weights: Weights, device: str) -> Iterator[str]:
     if chosen(device) == "cpu":
         yield from _lacking_on_cpu(weights, device)
     else:
-        yield from _lacking_on_gpu(weights, chosen(device))
-
-
-def chosen(device: str) -> str:
-    import torch
-
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+        yield from lacking_on_gpu(weights, chosen(device))
 
 
 def instead() -> str:
     """What would run on this machine, as far as can be seen without trying."""
     cures = ["`--profile packaged` runs on any machine", "`--profile remote` asks a server elsewhere"]
-    if _memory_gb() >= 8.0:
+    if memory_gb() >= 8.0:
         cures.insert(0, "`--profile voxtral-gguf` runs the 3B model on this CPU, slowly")
     return f"Instead: {'; '.join(cures)}"
 
@@ -142,31 +121,8 @@ def _missing_packages() -> Iterator[str]:
 def _lacking_on_cpu(weights: Weights, device: str) -> Iterator[str]:
     if device == "auto" and weights.download_gb * GB > SMALL:
         yield f"no CUDA GPU was found; {weights.memory_gb:g} GB of its memory are needed"
-    elif _memory_gb() < 2 * weights.download_gb:  # float32: CPUs count in bfloat16 slowly, or not at all
-        yield f"{2 * weights.download_gb:.1f} GB of memory are needed, and {_memory_gb():.1f} GB are free"
-
-
-def _lacking_on_gpu(weights: Weights, device: str) -> Iterator[str]:
-    import torch
-
-    if not torch.cuda.is_available():
-        yield "no CUDA GPU was found"
-        return
-    places = range(torch.cuda.device_count()) if device == "cuda" else [torch.device(device)]
-    free = sum(torch.cuda.mem_get_info(place)[0] for place in places) / GB
-    if free < weights.memory_gb:
-        yield f"{weights.memory_gb:g} GB of GPU memory are needed, and {free:.1f} GB are free"
-
-
-def _no_room(weights: Weights) -> Iterator[str]:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    place = Path(HF_HUB_CACHE)
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free / GB
-    if free < weights.download_gb:
-        yield f"{weights.download_gb:g} GB of disk are needed in {HF_HUB_CACHE}, and {free:.1f} GB are free"
+    elif memory_gb() < 2 * weights.download_gb:  # float32: CPUs count in bfloat16 slowly, or not at all
+        yield f"{2 * weights.download_gb:.1f} GB of memory are needed, and {memory_gb():.1f} GB are free"
 
 
 def _weights_in(folder: Path) -> Weights:
@@ -174,27 +130,13 @@ def _weights_in(folder: Path) -> Weights:
     return Weights("", size, 1.2 * size)
 
 
-def _memory_gb() -> float:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB
+def _no_room(weights: Weights) -> Iterator[str]:
+    return no_room(weights)
 
 
 def _cached(model: str, revision: str) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=PATTERNS, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
+    return cached(model, revision, PATTERNS)
 
 
 def _fetch(model: str, revision: str, weights: Weights) -> Path:
-    """Goes on where an interrupted one stopped; the hub's client checks each file and shows how far it is."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    print(f"fetching {model}: {weights.download_gb:g} GB, licence {weights.licence}", file=sys.stderr, flush=True)
-    try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=PATTERNS))
-    except (HfHubHTTPError, OSError) as error:
-        raise ConfigError("no_network", f"cannot fetch {model}: {error}") from error
+    return fetched(model, revision, weights, PATTERNS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,7 @@ def test_another_transformers_is_refused_before_anything_is_loaded(
 ) -> None:
     from duologue.engines import weights
 
-    real = weights.version
-    monkeypatch.setattr(weights, "version", lambda name: "4.57.6" if name == "transformers" else real(name))
+    monkeypatch.setattr(weights, "version", lambda name: "4.57.6" if name == "transformers" else version(name))
     with pytest.raises(ConfigError) as error:
         indic_parler.load(Loading(Path, Lane("unused"), {"model": str(folder)}))
     assert error.value.code == "engine_not_installed"

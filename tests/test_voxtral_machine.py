@@ -12,7 +12,8 @@ import tiny_voxtral
 from duologue import cli, config
 from duologue.config import Config
 from duologue.engines import Loading, voxtral_machine
-from duologue.engines.voxtral_machine import KNOWN, Weights, lacking
+from duologue.engines.voxtral_machine import KNOWN, lacking
+from duologue.engines.weights import Weights
 from duologue.errors import ConfigError
 from duologue.places.thread import Lane
 

@@ -1,7 +1,7 @@
 """Voices of small random weights, with the real libraries' classes, as the folders that their real loaders read.
 
 What such a voice says means nothing; how it is asked, what it gives, when it stops and what it leaves behind is the library's.
-`DUOLOGUE_VOICES` names the voices whose libraries must be there ("chatterbox,mms", or "required" for all): without them their
+`TINY_VOICES` names the voices whose libraries must be there ("chatterbox,mms", or "required" for all): without them their
 tests fail instead of being skipped. `tests/voices/run` makes the environments.
 """
 
@@ -30,7 +30,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 
-REQUIRED: Final = frozenset(os.environ.get("DUOLOGUE_VOICES", "").split(",")) - {""}
+REQUIRED: Final = frozenset(os.environ.get("TINY_VOICES", "").split(",")) - {""}
 
 LETTERS: Final[Mapping[str, range]] = MappingProxyType(
     {
@@ -45,7 +45,7 @@ LETTERS: Final[Mapping[str, range]] = MappingProxyType(
 
 
 def need(name: str) -> None:
-    """Skips the module where the library is missing; fails where `DUOLOGUE_VOICES` says that it must be there."""
+    """Skips the module where the library is missing; fails where `TINY_VOICES` says that it must be there."""
     absent = [package for package in NEEDED[name] if find_spec(package) is None]
     if not absent:
         return
@@ -339,7 +339,7 @@ def make_kokoro(folder: Path, tokens: str = "tokens") -> Path:
     folder.mkdir(parents=True)
     (folder / "voices").mkdir()
     hum = (0.2 * np.sin(2 * np.pi * 150 * np.arange(2 * FRAME) / 24_000)).astype(np.float32).reshape(1, 2 * FRAME)
-    kept = {
+    kept: dict[str, Any] = {
         "hum": hum,
         "frame": np.array([FRAME], np.float32),
         "column": np.array([-1, 1], np.int64),

@@ -10,8 +10,10 @@ voice set each time), and the multilingual class leaves hooks on three layers at
 
 Verified with: chatterbox-tts 0.1.7 (--no-deps: its pins of torch 2.6.0, transformers 5.2.0 and numpy < 2 are needlessly
 narrow), resemble-perth 1.0.1, setuptools 80.10.2 (resemble-perth needs < 81), torch 2.13.0, torchaudio 2.11.1, transformers
-5.24.0, numpy 2.4.6, librosa 0.11.0, s3tokenizer 0.3.0, diffusers 0.29.0, conformer 0.3.2, spacy-pkuseg 1.0.2, pykakasi 2.3.0,
-pyloudnorm 0.2.0, omegaconf 2.4.0, safetensors 0.8.0, onnx 1.23.2.
+5.24.0, numpy 2.4.6, librosa 0.11.0, s3tokenizer 0.3.0 (--no-deps: it asks for pre-commit), diffusers 0.29.0, conformer 0.3.2,
+pykakasi 2.3.0, pyloudnorm 0.2.0, omegaconf 2.4.0, safetensors 0.8.0, onnx 1.23.2. Beside a CPU's torch, PyPI's torchaudio loads
+only without its `lib/_torchaudio.so`, which nothing here calls. Left out: spacy-pkuseg, which fetches a file from GitHub at every
+first start and fails without a network; without it there is no Chinese.
 
 https://github.com/resemble-ai/chatterbox
 """
@@ -21,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -205,7 +208,8 @@ def _open(folder: Path, device: str, *, turbo: bool) -> tuple[Any, frozenset[str
     from chatterbox.mtl_tts import ChatterboxMultilingualTTS
 
     languages = frozenset(ChatterboxMultilingualTTS.get_supported_languages())
-    return ChatterboxMultilingualTTS.from_local(folder, device), languages
+    without = frozenset[str]() if find_spec("spacy_pkuseg") else {"zh"}  # Chinese is written without spaces
+    return ChatterboxMultilingualTTS.from_local(folder, device), languages - without
 
 
 def _check_watermark() -> None:

@@ -31,9 +31,7 @@ NAME: Final = "indic_parler"
 MODEL: Final = "ai4bharat/indic-parler-tts"
 LICENCE: Final = "Apache-2.0"
 
-LANGUAGES: Final = frozenset(
-    {"as", "bn", "en", "gu", "hi", "kn", "ml", "mr", "ne", "or", "sa", "sd", "ta", "te", "ur"}
-)
+LANGUAGES: Final = frozenset({"as", "bn", "en", "gu", "hi", "kn", "ml", "mr", "ne", "or", "sa", "sd", "ta", "te", "ur"})
 """Those of its 21 that have a code of two letters."""
 
 RECOMMENDED: Final[Mapping[str, str]] = MappingProxyType(

@@ -57,12 +57,15 @@ def imports(tree: ast.AST) -> Iterator[str]:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def imports_at_load(tree: ast.Module) -> Iterator[str]:
+def imports_at_load(tree: ast.Module | ast.ClassDef) -> Iterator[str]:
     """What importing the module imports: not what stands inside functions or only serves the type checker."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.ClassDef):
+            yield from imports_at_load(node)
             continue
         yield from imports(node)
 

@@ -13,10 +13,10 @@ from duologue.core.turns import TABLE, Deadline, Phase
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["architecture.md"])
-def test_the_documented_tables_are_current(page: str) -> None:
+@pytest.mark.parametrize(("page", "table"), [("architecture.md", "turns"), ("voices.md", "voices")])
+def test_the_documented_tables_are_current(page: str, table: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
-    assert "<!-- table:turns -->" in text
+    assert f"<!-- table:{table} -->" in text
     assert text == tables.rewrite(text), f"run: python -m duologue.tables docs/{page}"
 
 

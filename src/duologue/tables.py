@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from copy import copy
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,7 @@ from duologue.core.events import (
     Withdrawn,
 )
 from duologue.core.turns import TABLE, Deadline, Manners, Patience, Phase, Turns
+from duologue.engines import chatterbox, dia, espeak, indic_parler, kokoro, mms, openai_speech, piper
 
 Key: TypeAlias = tuple[Phase, type]
 Outcome: TypeAlias = tuple[tuple[str, ...], Phase]
@@ -161,7 +162,29 @@ def _outcomes(outcomes: list[Outcome]) -> str:
     return "<br>".join(f"{', '.join(todos) or '–'} → {phase.value}" for todos, phase in outcomes)
 
 
-TABLES = {"turns": turns}
+def voices() -> str:
+    """What each speaker declares with its default settings, as Markdown."""
+    known = (
+        piper.ABOUT,
+        espeak.ABOUT,
+        kokoro.ABOUT,
+        chatterbox.ABOUT,
+        chatterbox.ABOUT_TURBO,
+        dia.ABOUT,
+        indic_parler.ABOUT,
+        mms.ABOUT,
+        openai_speech.about(openai_speech.Settings()),
+    )
+    rows = [
+        f"| {about.name} | {' '.join(sorted(about.languages))} | {about.sample_rate:,} | {about.streaming} | {about.emotion} "
+        f"| {'yes' if about.cloning else 'no'} | {about.cancel} | {about.licence} |"
+        for about in known
+    ]
+    head = "| engine | languages | Hz | streaming | emotion | cloning | stops after a | licence |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|---|", *rows])
+
+
+TABLES: dict[str, Callable[[], str]] = {"turns": turns, "voices": voices}
 
 
 def rewrite(text: str) -> str:

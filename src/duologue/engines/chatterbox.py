@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -40,6 +40,22 @@ from duologue.errors import ConfigError
 
 LICENCE: Final = "MIT"
 RATE: Final = 24_000
+
+LANGUAGES: Final = (
+    "ar", "da", "de", "el", "en", "es", "fi", "fr", "he", "hi", "it", "ja", "ko", "ms", "nl", "no", "pl", "pt", "ru", "sv", "sw", "tr",
+)  # fmt: skip
+
+ABOUT: Final = About(
+    name="chatterbox",
+    licence=LICENCE,
+    languages=frozenset(LANGUAGES),
+    sample_rate=RATE,
+    streaming="sentence",
+    emotion="scalar",
+    cloning=True,
+    cancel="token",
+)
+ABOUT_TURBO: Final = replace(ABOUT, name="chatterbox_turbo", languages=frozenset({"en"}), emotion="tags")
 
 RUN_CHARS: Final = 160
 """Some 11 s of speech. The model itself ends after 1,000 tokens, which are 40 s."""
@@ -184,17 +200,7 @@ def _load(loading: Loading, name: str, needs: Needs) -> ClauseSpeaker:
     if settings.voice not in chatterbox.voices:
         told = f"{place.folder} brings no voice of its own: name a recording in `clips`, and it as `voice`"
         raise ConfigError("model_missing", f"engines.settings.{name}: {told}")
-    about = About(
-        name=name,
-        licence=LICENCE,
-        languages=languages,
-        voices=chatterbox.voices - {""},
-        sample_rate=RATE,
-        streaming="sentence",
-        emotion="tags" if turbo else "scalar",
-        cloning=True,
-        cancel="token",
-    )
+    about = replace(ABOUT_TURBO if turbo else ABOUT, languages=languages, voices=chatterbox.voices - {""})
     speaker = ClauseSpeaker(about, loading.lane, chatterbox.say, RUN_CHARS)
     speaker.warm(Style("en"))
     return speaker

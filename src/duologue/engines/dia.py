@@ -11,7 +11,7 @@ https://huggingface.co/docs/transformers/model_doc/dia, https://github.com/nari-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -26,6 +26,15 @@ from duologue.errors import ConfigError
 
 NAME: Final = "dia"
 MODEL: Final = "nari-labs/Dia-1.6B-0626"
+
+ABOUT: Final = About(
+    name=NAME,
+    licence="Apache-2.0",
+    languages=frozenset({"en"}),
+    sample_rate=44_100,
+    streaming="sentence",
+    cancel="token",
+)
 
 RUN_CHARS: Final = 180
 """Its authors find that less than 5 s of speech sounds hurried and more than 20 s garbled: 180 letters are some 12 s."""
@@ -135,13 +144,11 @@ def load(loading: Loading) -> ClauseSpeaker:
     sound = DacModel.from_pretrained(decoder.folder, use_safetensors=True, **only_here).to(place.device).eval()
     heard = DiaFeatureExtractor.from_pretrained(place.folder, **only_here)
     processor = DiaProcessor(heard, DiaTokenizer.from_pretrained(place.folder, **only_here), audio_tokenizer=sound)
-    about = About(
-        name=NAME,
-        licence=settings.licence or "Apache-2.0",
+    about = replace(
+        ABOUT,
+        licence=settings.licence or ABOUT.licence,
         languages=frozenset(settings.languages),
         sample_rate=int(heard.sampling_rate),
-        streaming="sentence",
-        cancel="token",
     )
     dia = Dia(model.to(place.device).eval(), processor, settings)
     speaker = ClauseSpeaker(about, loading.lane, dia.say, RUN_CHARS)

@@ -13,7 +13,7 @@ import ctypes
 import threading
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -27,6 +27,16 @@ from duologue.errors import ConfigError, EngineError
 from duologue.places.thread import Lane
 
 VOICES = {"en": "en-us", "hi": "hi", "es": "es", "ms": "ms", "ta": "ta", "te": "te", "mr": "mr"}
+
+ABOUT = About(
+    name="espeak",
+    licence="GPL-3.0-or-later",
+    languages=frozenset(VOICES),
+    sample_rate=22_050,
+    streaming="sentence",
+    emotion="label",
+    cancel="sentence",
+)
 
 RUN_CHARS = 120
 """Said in one call, about 8 s of sound made in 30 ms on a slow core: so short that streaming within a call would gain nothing,
@@ -145,15 +155,7 @@ class EspeakSpeaker:
     """A `Speaker`. Each run of at most `RUN_CHARS` is one call on the lane and one Sound."""
 
     def __init__(self, library: Library, lane: Lane) -> None:
-        self.about = About(
-            name="espeak",
-            licence="GPL-3.0-or-later",
-            languages=frozenset(VOICES),
-            sample_rate=library.rate,
-            streaming="sentence",
-            emotion="label",
-            cancel="sentence",
-        )
+        self.about = replace(ABOUT, sample_rate=library.rate)
         self._library = library
         self._lane = lane
 

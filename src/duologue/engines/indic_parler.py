@@ -13,7 +13,7 @@ https://huggingface.co/ai4bharat/indic-parler-tts, https://github.com/huggingfac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -38,6 +38,17 @@ RECOMMENDED: Final[Mapping[str, str]] = MappingProxyType(
     {"en": "Mary", "hi": "Divya", "mr": "Sunita", "ta": "Jaya", "te": "Lalitha"}
 )
 """By the model's card: the speaker that each language came out best with."""
+
+ABOUT: Final = About(
+    name=NAME,
+    licence=LICENCE,
+    languages=LANGUAGES,
+    voices=frozenset(RECOMMENDED.values()),
+    sample_rate=44_100,
+    streaming="sentence",
+    emotion="description",
+    cancel="token",
+)
 
 RUN_CHARS: Final = 120
 """Some 9 s of speech; longer texts lose their end."""
@@ -141,16 +152,7 @@ def load(loading: Loading) -> ClauseSpeaker:
     words = _description_tokenizer(settings, place, encoder, fetch)
     descriptions = AutoTokenizer.from_pretrained(words, local_files_only=True)
     parler = Parler(model.to(place.device).eval(), texts, descriptions, settings.seed)
-    about = About(
-        name=NAME,
-        licence=LICENCE,
-        languages=LANGUAGES,
-        voices=frozenset(RECOMMENDED.values()),
-        sample_rate=int(model.config.sampling_rate),
-        streaming="sentence",
-        emotion="description",
-        cancel="token",
-    )
+    about = replace(ABOUT, sample_rate=int(model.config.sampling_rate))
     speaker = ClauseSpeaker(about, loading.lane, parler.say, RUN_CHARS)
     speaker.warm(Style("ta"), "ஒன்று")
     return speaker

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -35,6 +35,15 @@ LANGUAGES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 )
 """What espeak-ng calls it, and the first letters of the voices that speak it. Of Kokoro's nine languages those of ours; its
 voices for Japanese and Chinese need other phonemisers."""
+
+ABOUT: Final = About(
+    name=NAME,
+    licence="GPL-3.0-or-later",  # the phonemiser; weights and voices are Apache-2.0
+    languages=frozenset(LANGUAGES),
+    sample_rate=RATE,
+    streaming="sentence",
+    cancel="sentence",
+)
 
 BEST: Final = ("af_heart", "am_michael", "ef_dora", "hf_alpha")
 """The voices that their author grades best in each language come first where nobody asks for one."""
@@ -155,15 +164,7 @@ def load(loading: Loading) -> ClauseSpeaker:
     languages = frozenset(language for language, (_, first) in LANGUAGES.items() if any(v[0] in first for v in voices))
     if settings.voice and settings.voice not in list(voices):
         raise ConfigError("bad_setting", f"engines.settings.kokoro: there is no voice {settings.voice!r} in {folder}")
-    about = About(
-        name=NAME,
-        licence="GPL-3.0-or-later",  # the phonemiser; weights and voices are Apache-2.0
-        languages=languages,
-        voices=frozenset(voices),
-        sample_rate=RATE,
-        streaming="sentence",
-        cancel="sentence",
-    )
+    about = replace(ABOUT, languages=languages, voices=frozenset(voices))
 
     def say(text: str, style: Style, listener: Listener) -> Audio:
         return kokoro.say(text, style, listener, voice_for(style, settings.voice, voices))

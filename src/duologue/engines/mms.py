@@ -11,7 +11,7 @@ https://huggingface.co/docs/transformers/model_doc/vits, https://huggingface.co/
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -34,6 +34,16 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
     {"en": "eng", "hi": "hin", "es": "spa", "ms": "zlm", "ta": "tam", "te": "tel", "mr": "mar"}
 )
 """ISO 639-3, as the models are named: Malay is zlm (and "mal" is Malayalam)."""
+
+ABOUT: Final = About(
+    name=NAME,
+    licence=LICENCE,
+    languages=frozenset(CODES),
+    sample_rate=RATE,
+    streaming="sentence",
+    emotion="scalar",
+    cancel="sentence",
+)
 
 RUN_CHARS: Final = 120
 """Some 8 s of speech: a pass cannot be stopped, and costs about a third of that on two cores (full size, random weights)."""
@@ -105,15 +115,7 @@ def load(loading: Loading) -> ClauseSpeaker:
         )
     languages = tuple(dict.fromkeys((*settings.models, *(() if settings.models else settings.languages))))
     voices = {language: _voice(settings, language, loading.fetch is not None) for language in languages}
-    about = About(
-        name=NAME,
-        licence=LICENCE,
-        languages=frozenset(languages),
-        sample_rate=RATE,
-        streaming="sentence",
-        emotion="scalar",
-        cancel="sentence",
-    )
+    about = replace(ABOUT, languages=frozenset(languages))
 
     def say(text: str, style: Style, listener: Listener) -> Audio:
         return voices[style.language].say(text, style, listener)

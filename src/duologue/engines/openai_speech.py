@@ -66,19 +66,23 @@ class Settings:
     timeout_s: float = 15.0  # to the first sound, and between two pieces of it
 
 
+def about(settings: Settings) -> About:
+    return About(
+        name=NAME,
+        licence="NOASSERTION",  # the server's model has one
+        languages=frozenset(settings.languages),
+        sample_rate=settings.sample_rate,
+        streaming="chunk",
+        emotion="description" if settings.instructions else "none",
+        cancel="chunk",
+    )
+
+
 class SpeechServer:
     """A `Speaker`: each run of at most `RUN_CHARS` is one request, each piece that comes one Sound."""
 
     def __init__(self, settings: Settings, lane: Lane) -> None:
-        self.about = About(
-            name=NAME,
-            licence="NOASSERTION",  # the server's model has one
-            languages=frozenset(settings.languages),
-            sample_rate=settings.sample_rate,
-            streaming="chunk",
-            emotion="description" if settings.instructions else "none",
-            cancel="chunk",
-        )
+        self.about = about(settings)
         self._settings = settings
         self._lane = lane
         self._tls = ssl.create_default_context()  # reads all certificates: not on the event loop

@@ -12,7 +12,7 @@ import json
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,17 @@ from duologue.errors import ConfigError, EngineError
 from duologue.places.thread import Lane
 
 MODEL = "piper-en-us-joe-medium"
+
+ABOUT = About(
+    name="piper",
+    licence="GPL-3.0-or-later",  # the code; the voice "joe" is CC0
+    languages=frozenset({"en"}),
+    voices=frozenset({"joe"}),
+    sample_rate=22_050,
+    streaming="chunk",
+    emotion="label",  # by its rate; how far its pitch ranges moves little, the pitch itself not at all
+    cancel="chunk",
+)
 
 PHONEMES = 400
 """The most that one pass of the text encoder gets, about 25 s: its attention costs their square. Longer ones are cut."""
@@ -122,16 +133,7 @@ class PiperSpeaker:
     reply that nobody reads any more costs no further one."""
 
     def __init__(self, graph: Graph, text: Phonemiser, rate: int, inference: dict[str, float], lane: Lane) -> None:
-        self.about = About(
-            name="piper",
-            licence="GPL-3.0-or-later",  # the code; the voice "joe" is CC0
-            languages=frozenset({"en"}),
-            voices=frozenset({"joe"}),
-            sample_rate=rate,
-            streaming="chunk",
-            emotion="label",  # by its rate; how far its pitch ranges moves little, the pitch itself not at all
-            cancel="chunk",
-        )
+        self.about = replace(ABOUT, sample_rate=rate)
         self._graph = graph
         self._text = text
         self._inference = inference

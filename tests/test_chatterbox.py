@@ -111,7 +111,7 @@ def test_it_declares_what_it_is(speaker: ClauseSpeaker) -> None:
 def test_it_speaks_each_language_and_marks_what_it_says(speaker: ClauseSpeaker, language: str) -> None:
     (sound,) = say(speaker, SPOKEN[language], Style(language))
     assert sound.rate == 24_000
-    assert len(sound.samples) == 9_600  # 10 tokens of 40 ms
+    assert 0 < len(sound.samples) <= 9_600  # at most 10 tokens of 40 ms; random weights may end before
     assert sound.samples.dtype == np.float32
     assert "".join(word.text for word in sound.words) == SPOKEN[language]
     marked = model_of(speaker).watermarker.get_watermark(np.tile(sound.samples, 3), sample_rate=24_000)

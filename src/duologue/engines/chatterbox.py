@@ -12,21 +12,21 @@ Verified with: chatterbox-tts 0.1.7 (--no-deps: its pins of torch 2.6.0, transfo
 narrow), resemble-perth 1.0.1, setuptools 80.10.2 (resemble-perth needs < 81), torch 2.13.0, torchaudio 2.11.1, transformers
 5.24.0, numpy 2.4.6, librosa 0.11.0, s3tokenizer 0.3.0 (--no-deps: it asks for pre-commit), diffusers 0.29.0, conformer 0.3.2,
 pykakasi 2.3.0, pyloudnorm 0.2.0, omegaconf 2.4.0, safetensors 0.8.0, onnx 1.23.2. Beside a CPU's torch, PyPI's torchaudio loads
-only without its `lib/_torchaudio.so`, which nothing here calls. Left out: spacy-pkuseg, which fetches a file from GitHub at every
-first start and fails without a network; without it there is no Chinese.
+only without its `lib/_torchaudio.so`, which nothing here calls. spacy-pkuseg is not needed (see `_no_hub`).
 
 https://github.com/resemble-ai/chatterbox
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from unittest.mock import patch
 
 import numpy as np
 
@@ -42,7 +42,8 @@ LICENCE: Final = "MIT"
 RATE: Final = 24_000
 
 LANGUAGES: Final = (
-    "ar", "da", "de", "el", "en", "es", "fi", "fr", "he", "hi", "it", "ja", "ko", "ms", "nl", "no", "pl", "pt", "ru", "sv", "sw", "tr",
+    "ar", "da", "de", "el", "en", "es", "fi", "fr", "he", "hi", "it", "ja", "ko", "ms",
+    "nl", "no", "pl", "pt", "ru", "sv", "sw", "tr",
 )  # fmt: skip
 
 ABOUT: Final = About(
@@ -213,9 +214,8 @@ def _open(folder: Path, device: str, *, turbo: bool) -> tuple[Any, frozenset[str
         return ChatterboxTurboTTS.from_local(folder, device), frozenset({"en"})
     from chatterbox.mtl_tts import ChatterboxMultilingualTTS
 
-    languages = frozenset(ChatterboxMultilingualTTS.get_supported_languages())
-    without = frozenset[str]() if find_spec("spacy_pkuseg") else {"zh"}  # Chinese is written without spaces
-    return ChatterboxMultilingualTTS.from_local(folder, device), languages - without
+    languages = frozenset(ChatterboxMultilingualTTS.get_supported_languages()) - {"zh"}
+    return ChatterboxMultilingualTTS.from_local(folder, device), languages
 
 
 def _check_watermark() -> None:
@@ -229,16 +229,13 @@ def _check_watermark() -> None:
 
 @contextmanager
 def _no_hub() -> Iterator[None]:
-    """The multilingual tokenizer asks the hub for a table of Chinese, waits half a minute where there is none, and goes on
-    without. Whatever was fetched is found without asking."""
+    """Nothing is fetched that nobody asked for. The multilingual tokenizer asks the hub for a table of Chinese, and waits half a
+    minute where there is none; its spacy-pkuseg loads a model from GitHub, and fails where there is none. Without either it
+    goes on without Chinese, which is not one of ours."""
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = True
-    try:
+    with patch.object(constants, "HF_HUB_OFFLINE", True), patch.dict(sys.modules, {"spacy_pkuseg": None}):
         yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 def _check_clips(settings: Settings, name: str) -> None:

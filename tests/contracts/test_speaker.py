@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
+import tiny_voices
 
 from duologue import config
 from duologue.audio import MAX_RATE, MIN_RATE
@@ -138,11 +141,19 @@ def model(name: str) -> Path:
     return open_store(config.load().models).folder(name)
 
 
+def settings(name: str, folder: Path) -> dict[str, str]:
+    """What a voice must be told. Kokoro: where its weights are; where they are not, a graph like it that hums."""
+    if name != "kokoro" or any(find_spec(package) is None for package in tiny_voices.NEEDED[name]):
+        return {}
+    return {"model": os.environ.get("KOKORO_MODEL") or str(tiny_voices.make_kokoro(folder / "kokoro"))}
+
+
 @pytest.fixture(scope="module", params=engines())
-def speaker(request: pytest.FixtureRequest) -> Iterator[Speaker]:
+def speaker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaker]:
     lane = Lane(request.param)
     try:
-        yield cast(Speaker, registry.load("speaker", request.param, Loading(model, lane)))
+        table = settings(request.param, tmp_path_factory.mktemp("voice"))
+        yield cast(Speaker, registry.load("speaker", request.param, Loading(model, lane, table)))
     except ConfigError as error:
         pytest.skip(error.message)
     finally:
@@ -304,7 +315,7 @@ def test_closing_stops_the_work_within_the_declared_time(speaker: Speaker) -> No
 
 def test_cancelling_the_task_that_listens_ends_it(speaker: Speaker) -> None:
     async def cancel() -> None:
-        task = asyncio.create_task(say(speaker, *[LONG] * 20, style=home(speaker)))
+        task = asyncio.create_task(say(speaker, *[LONG] * 1_000, style=home(speaker)))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

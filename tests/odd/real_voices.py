@@ -32,13 +32,13 @@ def load_chatterbox(loading: Loading) -> RealVoice:
     """Ten sound tokens and one step of its decoder a piece; the tokens that random weights should not give are masked."""
     import soundfile
     import torch
-    from chatterbox.models.s3gen import S3Gen  # type: ignore[import-not-found]
-    from chatterbox.models.t3 import T3  # type: ignore[import-not-found]
-    from chatterbox.models.t3.llama_configs import LLAMA_CONFIGS  # type: ignore[import-not-found]
-    from chatterbox.models.t3.modules.t3_config import T3Config  # type: ignore[import-not-found]
-    from chatterbox.models.tokenizers import MTLTokenizer  # type: ignore[import-not-found]
-    from chatterbox.models.voice_encoder import VoiceEncoder  # type: ignore[import-not-found]
-    from chatterbox.mtl_tts import SUPPORTED_LANGUAGES, ChatterboxMultilingualTTS  # type: ignore[import-not-found]
+    from chatterbox.models.s3gen import S3Gen
+    from chatterbox.models.t3 import T3
+    from chatterbox.models.t3.llama_configs import LLAMA_CONFIGS
+    from chatterbox.models.t3.modules.t3_config import T3Config
+    from chatterbox.models.tokenizers import MTLTokenizer
+    from chatterbox.models.voice_encoder import VoiceEncoder
+    from chatterbox.mtl_tts import SUPPORTED_LANGUAGES, ChatterboxMultilingualTTS
     from huggingface_hub import constants
 
     constants.HF_HUB_OFFLINE = True
@@ -84,12 +84,12 @@ def _write_tokenizer(path: Path, languages: Any) -> None:
 def load_parler(loading: Loading) -> RealVoice:
     """A codec of full size, all else tiny; 40 frames a piece."""
     import torch
-    from parler_tts import (  # type: ignore[import-not-found]
+    from parler_tts import (
         ParlerTTSConfig,
         ParlerTTSDecoderConfig,
         ParlerTTSForConditionalGeneration,
     )
-    from parler_tts.dac_wrapper import DACConfig  # type: ignore[import-not-found]
+    from parler_tts.dac_wrapper import DACConfig
     from transformers import T5Config
 
     torch.manual_seed(0)

@@ -25,7 +25,7 @@ import duologue
 from duologue.audio import Frame
 from duologue.engines import Loading, Message, Pause, Prompt, Style, Text, Tool, ToolCall, apart, registry
 from duologue.errors import ConfigError, DuologueError, EngineError
-from duologue.places import process as processes
+from duologue.places import child
 from duologue.places.process import Backoff, Process
 from duologue.places.thread import Lane
 from duologue.places.wire import WINDOW
@@ -316,8 +316,8 @@ def test_an_exit_says_what_was_said_last(load: Open) -> None:
 
 @pytest.mark.realtime
 def test_a_worker_that_gives_no_sign_of_life_is_killed(load: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "PING_S", 0.1)
-    monkeypatch.setattr(processes, "SILENT_S", 0.5)
+    monkeypatch.setattr(child, "PING_S", 0.1)
+    monkeypatch.setattr(child, "SILENT_S", 0.5)
     error = asyncio.run(failure(load(behaves="blocked"), "a"))
     assert error.code == "worker_died"
     assert "no sign of life" in error.message

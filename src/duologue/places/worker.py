@@ -77,7 +77,7 @@ class _Server:
 
     def _take(self, message: Message) -> None:
         if message.kind == "load":
-            self._keep(asyncio.create_task(self._make(message.value)))
+            self._making = asyncio.create_task(self._make(message.value))  # kept: asyncio holds no task
         elif message.kind == "ping":
             self._writer.write(self._codec.encode(Message("pong")))
         elif message.kind == "start":
@@ -87,9 +87,6 @@ class _Server:
             self._answered(message)
         elif (running := self._calls.get(message.call)) is not None:
             running.take(message)
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._making = task
 
     async def _send(self, message: Message) -> None:
         self._writer.write(self._codec.encode(message))

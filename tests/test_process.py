@@ -272,8 +272,7 @@ def test_a_call_that_will_not_stop_has_its_worker_killed_and_started_again(load:
         await stream.aclose()
         await until(lambda: gone(pid))
         assert apart.KILL_AFTER_S["kill"] <= time.monotonic() - began < 2.0
-        await ready(voice)
-        assert voice.process.pid != pid
+        await until(lambda: voice.process.pid not in (None, pid))
         again = voice.speak(given("a"), Style())
         assert (await anext(again)).words[0].text == "a"
         await again.aclose()
@@ -287,7 +286,7 @@ def test_a_call_that_will_not_stop_has_its_worker_killed_and_started_again(load:
 @pytest.mark.realtime
 def test_a_killed_worker_fails_its_calls_at_once_and_comes_back(load: Open) -> None:
     async def main() -> None:
-        voice = load(behaves="waiting", file="/dev/null", first_s=0.5)
+        voice = load(behaves="waiting", file="/dev/null", first_s=1.5)
         streams = [voice.speak(given("a"), Style()) for _ in range(2)]
         for stream in streams:
             await anext(stream)
@@ -299,9 +298,9 @@ def test_a_killed_worker_fails_its_calls_at_once_and_comes_back(load: Open) -> N
             assert (failed.value.code, failed.value.retryable) == ("worker_died", True)
             assert "signal 9" in failed.value.message
         assert (await failure(voice, "a")).code == "worker_restarting"
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.5
         await ready(voice)
-        assert time.monotonic() - began >= 0.5
+        assert time.monotonic() - began >= 1.5
         stream = voice.speak(given("b"), Style())
         assert (await anext(stream)).words[0].text == "b"
         await stream.aclose()

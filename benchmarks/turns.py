@@ -108,9 +108,14 @@ def _thresholds() -> Iterator[tuple[str, Policy]]:
 
 
 def _curves(patience: Patience) -> Iterator[tuple[str, Policy]]:
-    for complete_s, incomplete_s in product(COMPLETE_S, INCOMPLETE_S):
+    """Each with and without what the words and the speaker's own pauses say."""
+    for complete_s, incomplete_s, more in product(COMPLETE_S, INCOMPLETE_S, (True, False)):
         varied = replace(patience, complete_s=complete_s, incomplete_s=incomplete_s)
-        yield f"{complete_s:g} s to {incomplete_s:g} s", in_force(varied)
+        if more:
+            yield f"{complete_s:g} s to {incomplete_s:g} s", in_force(varied)
+        else:
+            alone = replace(varied, question=0.0, adapts=False)
+            yield f"{complete_s:g} s to {incomplete_s:g} s, opinion alone", in_force(alone)
 
 
 def figures(families: Sequence[Family]) -> list[Figure]:

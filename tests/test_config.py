@@ -145,14 +145,14 @@ def quiet_edges(settings: Config) -> Any:
 def endings(settings: Config) -> Any:
     """When turns end and replies are prepared, for a speaker who pauses, and who by the opinion goes on."""
     seen: list[Any] = []
-    for complete in (0.05, 0.3, 0.9):
+    for complete, words in ((0.05, "words"), (0.3, "words"), (0.9, "words"), (0.3, "is it so?")):
         turns = Turns(settings.patience)
         turns.handle(SpeechStarted(0, 0.0), 0.0)
         turns.handle(SpeechStopped(0.0), 1.0)
         turns.handle(SpeechStarted(0, 0.0), 1.9)
         turns.handle(SpeechStopped(0.0), 3.0)
         seen.append(turns.handle(Scored(turns.hearing, complete), 3.05))
-        seen.append(turns.handle(Transcribed(turns.hearing, "words", 1.0), 3.1))
+        seen.append(turns.handle(Transcribed(turns.hearing, words, 1.0), 3.1))
         seen += [turns.handle(Scored(turns.hearing, complete), 3.0 + lasted_s) for lasted_s in (0.2, 0.3, 0.5)]
         while turns.wake_at is not None and turns.wake_at < 9.0:
             seen.append((turns.wake_at, turns.wake(turns.wake_at)))
@@ -449,6 +449,7 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "speech.lead_in_s": (0.1, speech_edges),
     "patience.complete_s": (0.5, turn_taking),
     "patience.incomplete_s": (2.5, turn_taking),
+    "patience.question": (0.1, endings),
     "patience.adapts": (False, endings),
     "patience.ready_s": (0.05, endings),
     "patience.draft_from": (0.4, endings),

@@ -8,33 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duologue.core.endpointing import ASKS, HOLD_S, UNFINISHED, Evidence, learned
+from duologue.core.endpointing import HOLD_S, UNFINISHED, Evidence, learned
 from duologue.core.patience import Patience
 
 PATIENCE = Patience(complete_s=0.25, incomplete_s=1.5, adapts=True)
 
 
-@pytest.mark.parametrize(("complete", "wait_s"), [(1.0, 0.25), (0.0, 1.5), (0.5, (0.25 * 1.5) ** 0.5), (None, 1.5)])
+@pytest.mark.parametrize(("complete", "wait_s"), [(1.0, 0.25), (0.0, 1.5), (0.25, (0.25 * 1.5) ** 0.5), (None, 1.5)])
 def test_the_wait_is_geometric_between_its_extremes(complete: float | None, wait_s: float) -> None:
     assert Evidence(complete).wait_s(PATIENCE) == pytest.approx(wait_s)
 
 
 def test_an_unfinished_phrase_waits_however_it_sounds() -> None:
-    assert Evidence(0.98, "I would like a").likely == UNFINISHED
-    assert Evidence(0.98, "I would like a").rule == "unfinished"
-    assert Evidence(0.1, "I would like a").likely == 0.1
+    assert Evidence(0.98, "I would like a").likely(PATIENCE) == UNFINISHED
+    assert Evidence(0.98, "I would like a").rule(PATIENCE) == "unfinished"
+    assert Evidence(0.1, "I would like a").likely(PATIENCE) == 0.1
 
 
 def test_a_whole_question_is_likelier_an_end_than_it_sounds() -> None:
-    assert Evidence(0.0, "And what about Sunday?").likely == ASKS
-    assert Evidence(0.5, "And what about Sunday?").likely == pytest.approx(0.5 + 0.5 * ASKS)
-    assert Evidence(0.02, "And what about Sunday?").rule == "question"
-    assert Evidence(1.0, "And what about Sunday?").rule == "opinion"
+    assert Evidence(0.0, "And what about Sunday?").likely(PATIENCE) == PATIENCE.question
+    assert Evidence(0.5, "And what about Sunday?").likely(PATIENCE) == pytest.approx(0.5 + 0.5 * PATIENCE.question)
+    assert Evidence(0.02, "And what about Sunday?").rule(PATIENCE) == "question"
+    assert Evidence(1.0, "And what about Sunday?").rule(PATIENCE) == "opinion"
 
 
 def test_words_alone_are_no_opinion() -> None:
     assert Evidence(None, "And what about Sunday?").wait_s(PATIENCE) == 1.5
-    assert Evidence(None, "And what about Sunday?").rule == "silence"
+    assert Evidence(None, "And what about Sunday?").rule(PATIENCE) == "silence"
 
 
 def test_a_speakers_own_pauses_move_only_the_longest_wait() -> None:

@@ -1,7 +1,8 @@
 """When a pause ends the turn: from how complete the turn sounds, from its words, and from how this speaker pauses.
 
-One curve, no thresholds: the likelier the end, the shorter the wait, geometrically. The opinion is asked for again as the pause
-grows, and the newest counts: a true end sounds more like one from a third of a second on, a pause within a sentence does not.
+One curve, no thresholds: the likelier the end, the shorter the wait, geometrically in the root of P, since half a chance of an
+end is worth most of the hurry (`python -m benchmarks turns` replays it over recorded pauses). The opinion is asked for again as
+the pause grows, and the newest counts: a true end sounds more like one from a third of a second on, another pause does not.
 """
 
 from __future__ import annotations
@@ -13,10 +14,6 @@ from duologue.core.wording import asks, unfinished
 
 UNFINISHED = 0.3
 """P(complete) at the most for words that want more: "the", "and", "um"."""
-
-ASKS = 0.4
-"""Share of whole questions that are ends though they do not sound like it ("And what about Sunday?" falls like a list that goes
-on): of the doubt that the opinion leaves, so much is taken away. From 0.5 on, one more of 135 recorded pauses was cut short."""
 
 HOLD_S = 0.4
 """A usual pause within a turn, of those that are noticed."""
@@ -42,25 +39,22 @@ class Evidence:
         """How long it must last to end the turn of a speaker whose own pauses last `hold_s`."""
         factor = min(max(hold_s / HOLD_S, QUICKEST), SLOWEST) if patience.adapts else 1.0
         longest_s = max(patience.complete_s, patience.incomplete_s * factor)
-        return longest_s * float((patience.complete_s / longest_s) ** self.likely)
+        return longest_s * float((patience.complete_s / longest_s) ** self.likely(patience) ** 0.5)
 
-    @property
-    def likely(self) -> float:
+    def likely(self, patience: Patience) -> float:
         """P(the turn is over), the words considered; 0 without an opinion."""
         if self.complete is None:
             return 0.0
         if unfinished(self.text):
             return min(self.complete, UNFINISHED)
-        return self.complete + ASKS * (1.0 - self.complete) if asks(self.text) else self.complete
+        return self.complete + patience.question * (1.0 - self.complete) if asks(self.text) else self.complete
 
-    @property
-    def rule(self) -> str:
+    def rule(self, patience: Patience) -> str:
         """What the wait rests on: "silence" without an opinion; "unfinished" or "question" where the words moved it."""
         if self.complete is None:
             return "silence"
-        return (
-            "opinion" if self.likely == self.complete else "unfinished" if self.likely < self.complete else "question"
-        )
+        likely = self.likely(patience)
+        return "opinion" if likely == self.complete else "unfinished" if likely < self.complete else "question"
 
 
 def learned(hold_s: float, pause_s: float) -> float:

@@ -112,7 +112,7 @@ class Moves:
 
     def _draft_if_likely(self, now: float) -> list[Todo]:
         lasted = now - self._silent_at >= self.patience.draft_after_s
-        unlikely = self._complete is not None and self._known.likely < self.patience.draft_from
+        unlikely = self._complete is not None and self._known.likely(self.patience) < self.patience.draft_from
         return [] if unlikely and not lasted else self._draft()
 
     def _awaits_draft(self, now: float) -> bool:
@@ -134,7 +134,7 @@ class Moves:
 
     @property
     def _rule(self) -> str:
-        return self._ended_by or self._known.rule
+        return self._ended_by or self._known.rule(self.patience)
 
     def _write_down(self) -> list[Todo]:
         committed = Commit(self.hearing, self._text, answer=False, rule=self._rule)

@@ -10,7 +10,10 @@ class Patience:
     """How long silence or speech lasts before it means something; pauses count from the last voiced sample."""
 
     complete_s: float = 0.25  # pause that ends a turn which surely sounds complete
-    incomplete_s: float = 1.0  # pause that ends a turn which surely does not
+    incomplete_s: float = 1.5  # pause that ends a turn which surely does not
+    question: float = (
+        0.4  # of the doubt about a whole question, taken away: "And what about Sunday?" falls like a list that goes on
+    )
     adapts: bool = True  # the speaker's own pauses stretch and shrink the latter
     ready_s: float = (
         0.15  # more, for a reply that is about to be heard: nobody hears the wait, and the user may yet go on

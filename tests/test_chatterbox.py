@@ -164,9 +164,17 @@ def test_a_call_leaves_no_hook_where_its_library_leaves_three(speaker: ClauseSpe
     assert hooks() == before + 3
 
 
-def test_fifty_calls_leave_nothing_behind(speaker: ClauseSpeaker, no_decoder: None) -> None:
+def test_fifty_calls_leave_nothing_behind(
+    speaker: ClauseSpeaker, no_decoder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import threading
 
+    from chatterbox.models.t3 import T3
+
+    limited: Any = T3.inference
+    monkeypatch.setattr(
+        T3, "inference", lambda self, **named: limited.__wrapped__(self, **named | {"max_new_tokens": 2})
+    )
     model = model_of(speaker)
 
     def kept() -> tuple[int, int]:

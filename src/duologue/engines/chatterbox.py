@@ -20,7 +20,7 @@ https://github.com/resemble-ai/chatterbox
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -211,11 +211,18 @@ def _open(folder: Path, device: str, *, turbo: bool) -> tuple[Any, frozenset[str
     if turbo:
         from chatterbox.tts_turbo import ChatterboxTurboTTS
 
-        return ChatterboxTurboTTS.from_local(folder, device), frozenset({"en"})
+        model = ChatterboxTurboTTS.from_local(folder, device)
+        model.norm_loudness = _in_float32(model.norm_loudness)
+        return model, frozenset({"en"})
     from chatterbox.mtl_tts import ChatterboxMultilingualTTS
 
     languages = frozenset(ChatterboxMultilingualTTS.get_supported_languages()) - {"zh"}
     return ChatterboxMultilingualTTS.from_local(folder, device), languages
+
+
+def _in_float32(louder: Callable[..., Any]) -> Callable[..., Any]:
+    """With numpy 2 Turbo's library makes a clip's samples float64 when it sets its loudness, and then fails on them."""
+    return lambda *given, **named: np.asarray(louder(*given, **named), np.float32)
 
 
 def _check_watermark() -> None:

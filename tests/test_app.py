@@ -327,7 +327,7 @@ def test_beyond_the_machines_capacity_a_client_is_refused_with_a_reason_though_t
     async def main() -> None:
         server = app(engines=lineup(lanes=(lane,)))
         watching = asyncio.create_task(server.watch())
-        server.open_session(lambda fact: None).close()
+        server.open_session(lambda fact: None)
         lane.share = 0.85
         await asyncio.sleep(12.0)
         with pytest.raises(ClientError) as refused:

@@ -282,7 +282,7 @@ def prompts_and_styles(settings: Config) -> Any:
 
 
 def let_in_while_busy(settings: Config) -> Any:
-    """Whether one more is let in where the voice works 40% of the time."""
+    """Whether a second one is let in where the voice works 40% of the time."""
 
     class Busy(Lane):
         def busy_s(self) -> float:
@@ -291,6 +291,7 @@ def let_in_while_busy(settings: Config) -> Any:
     async def main() -> bool:
         app = App(settings, lineup(lanes=(lane,)), names=lambda: "test")
         watching = asyncio.create_task(app.watch())
+        app.open_session(lambda fact: None)
         await asyncio.sleep(20.0)
         watching.cancel()
         try:

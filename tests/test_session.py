@@ -364,6 +364,10 @@ def test_on_a_strained_machine_a_reply_is_begun_when_its_turn_is_decided_and_non
     assert after[0] == pytest.approx(0.0, abs=0.01)
 
 
+def test_nobody_waits_for_a_draft_that_a_strained_machine_does_not_make() -> None:
+    assert decided_at(play([(1, 2)], 5, strained=True)) == pytest.approx([2.016 + PAUSE_S], abs=0.001)
+
+
 def test_the_sound_is_paced_a_bounded_lead_ahead() -> None:
     seen = play([(1, 2)], 12, engines=lineup(writer=ScriptedWriter(replies=(LONG,))))
     first = min(seen.times(ReplyAudio))

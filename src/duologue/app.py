@@ -183,7 +183,7 @@ class Occupied:
             pacing=pacing,
             turn_taking=turn_taking,
             sinks=self._sinks,
-            strained=lambda: app._gauge.strained,
+            strained=lambda: len(app._open) > 1 and app._gauge.strained,  # alone, one takes nothing from anybody
         )
         self.command = self.session.command
         self.detach = self.session.detach

@@ -77,7 +77,9 @@ class Conduct:
     def _draft(self, todo: e.Draft) -> None:
         audio = self._listener.audio_of(todo.turn)
         self._feelings.worded(todo.turn, todo.text, audio)
-        if not self._strained():  # then the reply is begun when the turn is decided, and none for nothing
+        if self._strained():  # then the reply is begun when the turn is decided, and none for nothing
+            self._replies.decline(todo.turn)
+        else:
             self._replies.draft(todo.turn, todo.text, audio)
 
     def _commit(self, todo: e.Commit) -> None:

@@ -59,10 +59,12 @@ class Gauge:
             log.warning("the event loop was held up for %.0f ms: everybody's sound was late", late_s * 1000)
 
     def no_room(self, ages_s: Iterable[float]) -> str:
-        """Why one more conversation would be too many, for people; "" if it would not."""
-        name, share = self._load.busiest
-        if not self._limit:
+        """Why one more conversation would be too many, for people; "" if it would not. To whoever comes first there is room: on
+        a machine too slow for one, one is the most that there can be."""
+        ages_s = tuple(ages_s)
+        if not self._limit or not ages_s:
             return ""
+        name, share = self._load.busiest
         if self._load.late_share > MOST_LATE:
             return f"it falls behind ({self._load.late_share:.0%} of the last moments came late)"
         if (expected := expected_share(share, ages_s, self.each)) > self._limit:

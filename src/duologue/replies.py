@@ -92,6 +92,10 @@ class Replies:
         self._work.start("reply", self.current, self._write, self.current, self._messages(self.current))
         self._work.start("play", self.current, self._play, self.current)
 
+    def decline(self, turn: Turn) -> None:
+        """No draft is made, and nobody should wait for one."""
+        self._happened(DraftSettled(turn))
+
     def _keep(self, turn: Turn, text: str) -> bool:
         reply = self.current
         if (

@@ -1,6 +1,6 @@
 """Runs the benchmarks: a table and the conversations on stderr, the same figures as JSON on stdout.
 
-Without a name: those that tell what a user gets. `load`, `soak` and `roads` start servers of their own.
+Without a name: those that tell what a user gets. `v2v`, `load`, `soak` and `roads` start servers of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks import bargein, emotion, languages, load, pictures, recordings, 
 from benchmarks.figures import Figure, table
 from benchmarks.machine import Watched
 from benchmarks.recordings import Recording
-from benchmarks.switches import SWITCHES, without
+from benchmarks.switches import SWITCHES, environment, without
 from duologue import config
 from duologue.app import App
 from duologue.config import Config
@@ -25,7 +25,7 @@ from duologue.errors import DuologueError
 from duologue.talk import warm
 
 INSIDE = ("v2v", "turns", "bargein", "tts")
-"""On engines of this process; what is run when nothing is named."""
+"""On engines of this process, but for `v2v` by its usual road; what is run when nothing is named."""
 
 HEARD = ("languages", "emotion")
 """What is understood of recordings and texts, without a conversation; run too when nothing is named."""
@@ -61,9 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(settings: Config, args: argparse.Namespace) -> Told:
     figures: list[Figure] = []
     details: dict[str, Any] = {}
-    if set(args.names) & set(INSIDE):
+    inside = set(args.names) & set(INSIDE)
+    if "v2v" in inside and args.road == "native":  # before this process has engines that would want the server's cores
+        inside.remove("v2v")
+        asked = _questions(args) * args.repeat
+        figures += asyncio.run(v2v.run_native(environment(args.without), settings, asked, args.turns, args.listen))
+    if inside:
         with warm(settings) as app:
-            figures, details = asyncio.run(_inside(app, args))
+            more, details = asyncio.run(_inside(app, args))
+            figures += more
     if "languages" in args.names:
         rows, told = languages.run()
         print(told, file=sys.stderr)
@@ -82,7 +88,7 @@ async def _inside(app: App, args: argparse.Namespace) -> Told:
     figures: list[Figure] = []
     details: dict[str, Any] = {}
     asked = _questions(args) if {"v2v", "bargein"} & set(args.names) else []
-    if "v2v" in args.names:
+    if "v2v" in args.names and args.road == "core":
         figures += await v2v.run(app, asked * args.repeat, args.turns, args.listen)
     if "turns" in args.names:
         found = await turns.recorded(app, again=args.record)
@@ -140,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=" | ".join(BENCHMARKS),
         help="all of the first six",
     )
+    add("--road", choices=v2v.ROADS, default="native", help="v2v: to a server over its WebSocket, or without any wire")
     add("--turns", type=int, default=4, help="questions a conversation (default 4; 1: a new one for each)")
     add("--listen", type=float, default=6.0, help="seconds heard of each reply (default 6)")
     add("--limit", type=int, help="only so many questions")

@@ -23,6 +23,15 @@ SWITCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
 """Name: the group of settings, and what is set. `first frame`: the pause is noticed after 0.2 s, as other servers do."""
 
 
+def environment(names: Iterable[str]) -> dict[str, str]:
+    """The same for a server in a process of its own."""
+    return {
+        f"DUOLOGUE_{group}__{setting}".upper(): str(value).lower()
+        for group, values in map(SWITCHES.__getitem__, names)
+        for setting, value in values.items()
+    }
+
+
 def without(config: Config, names: Iterable[str]) -> Config:
     for name in names:
         group, values = SWITCHES[name]

@@ -1,21 +1,29 @@
-"""Every recorded question, spoken to the session in real time: how soon it answers, what it heard, how the reply sounds."""
+"""Every recorded question, spoken to the session in real time: how soon it answers, what it heard, how the reply sounds.
+
+Over the native WebSocket to a server in a process of its own, as people meet it; or straight to a session of this process, which
+shows what the wire and the client cost. The limits are those of a clearly finished turn.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
 from benchmarks.cuts import Cut, cut
 from benchmarks.figures import Figure
 from benchmarks.recordings import Recording
+from benchmarks.remote import Remote
+from benchmarks.servers import serving
 from benchmarks.wer import wer
 from duologue.app import App
 from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio, Frame, resample
-from duologue.caller import Caller, Exchange, Reply
+from duologue.caller import Caller, Exchange, Host, Reply
+from duologue.config import Config
 from duologue.engines import Pause, Recognizer
 from duologue.talk import as_text
 
@@ -25,6 +33,17 @@ PAUSE_S = 0.3
 BREATH_S = 0.1
 """Right after a last word there is breath, and energy cannot tell it from voice."""
 
+ROADS: Final = ("native", "core")
+"""What the other roads add to the first one is the benchmark `roads`."""
+
+NEEDS: Final = 60
+"""Turns, under which a limit is not kept: below twenty values a p95 is the worst one."""
+
+VOICE_TO_VOICE_MS: Final[Mapping[str, float]] = {"median": 300.0, "p95": 600.0}
+TTFT_MS: Final[Mapping[str, float]] = {"median": 50.0, "p95": 100.0}
+CUT_OFF: Final = 0.02
+"""In mid-sentence, of the turns."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -32,7 +51,8 @@ class Measured:
     exchange: Exchange
     voice_ended_at: float
     """By energy, on the loop's clock: what the session thinks has no part in it."""
-    read_back: str = ""
+    read_back: str | None = None
+    """What is heard in the reply; None if nobody listened."""
 
     @property
     def cut(self) -> Cut | None:
@@ -57,17 +77,28 @@ class Measured:
 
 async def run(app: App, recordings: Sequence[Recording], turns: int, listen_s: float) -> list[Figure]:
     """`turns` questions a conversation; of each reply `listen_s` are heard, then a button is pressed."""
-    measured: list[Measured] = []
-    for first in range(0, len(recordings), turns):
-        measured += await _conversation(app, recordings[first : first + turns], listen_s)
+    measured = await _conversations(app, recordings, turns, listen_s)
     assert app.lineup is not None
     texts = [await _read_back(app.lineup.recognizer, each.exchange.reply) for each in measured]
-    return figures(
-        [Measured(m.recording, m.exchange, m.voice_ended_at, t) for m, t in zip(measured, texts, strict=True)]
-    )
+    return figures([replace(each, read_back=text) for each, text in zip(measured, texts, strict=True)])
 
 
-async def _conversation(app: App, recordings: Sequence[Recording], listen_s: float) -> list[Measured]:
+async def run_native(
+    settings: Mapping[str, str], config: Config, recordings: Sequence[Recording], turns: int, listen_s: float
+) -> list[Figure]:
+    """The same over a WebSocket, with a server of these `settings` (environment), which make `config`. Nothing is read back."""
+    async with serving(settings) as server:
+        return figures(await _conversations(Remote(server.address, config), recordings, turns, listen_s))
+
+
+async def _conversations(host: Host, recordings: Sequence[Recording], turns: int, listen_s: float) -> list[Measured]:
+    measured: list[Measured] = []
+    for first in range(0, len(recordings), turns):
+        measured += await _conversation(host, recordings[first : first + turns], listen_s)
+    return measured
+
+
+async def _conversation(app: Host, recordings: Sequence[Recording], listen_s: float) -> list[Measured]:
     measured = []
     async with Caller(app) as caller:
         for recording in recordings:
@@ -89,12 +120,12 @@ def _latency(measured: Sequence[Measured], replies: Sequence[Reply]) -> Iterator
     by_energy = [ms for m in measured if (r := m.exchange.reply) and (ms := m.ms(r.playback.audible_at)) is not None]
     marks = [reply.latency_ms() for reply in replies]
     stages = {name: [ms for each in marks if (ms := each[name]) is not None] for name in (marks[0] if marks else ())}
-    limits = {"median": 600.0, "p95": 1200.0}
-    yield Figure("voice to voice", "ms", stages.pop("voice_to_voice", []), at_most=limits, needs=20)
-    yield Figure("voice to voice, by energy", "ms", by_energy, at_most=limits, needs=20)
+    limits = VOICE_TO_VOICE_MS
+    yield Figure("voice to voice", "ms", stages.pop("voice_to_voice", []), at_most=limits, needs=NEEDS)
+    yield Figure("voice to voice, by energy", "ms", by_energy, at_most=limits, needs=NEEDS)
     yield from (Figure(f"  {name}, from the voice's end", "ms", values) for name, values in stages.items())
     ttft = [(reply.words[0][0] - reply.decided_at) * 1000 for reply in replies if reply.words]
-    yield Figure("turn decided to first word", "ms", ttft, at_most={"median": 150.0})
+    yield Figure("turn decided to first word", "ms", ttft, at_most=TTFT_MS, needs=NEEDS)
     off = [(reply.voice_ended_at - m.voice_ended_at) * 1000 for m in measured if (reply := m.exchange.reply)]
     yield Figure("voice's end, session less energy", "ms", off)
 
@@ -102,8 +133,8 @@ def _latency(measured: Sequence[Measured], replies: Sequence[Reply]) -> Iterator
 def _heard(measured: Sequence[Measured]) -> Iterator[Figure]:
     cuts = {where: [float(each.cut is where) for each in measured] for where in Cut}
     for where, cut_off in cuts.items():
-        limits = {"overall": 0.05} if where is Cut.MID_SENTENCE else {}
-        yield Figure(where.value, "share", cut_off, _mean(cut_off), limits, needs=20)
+        limits = {"overall": CUT_OFF} if where is Cut.MID_SENTENCE else {}
+        yield Figure(where.value, "share", cut_off, _mean(cut_off), limits, needs=NEEDS)
     pairs = [(each.recording.said, each.exchange.user) for each in measured]
     yield Figure("transcript WER", "ratio", [wer([pair]) for pair in pairs], wer(pairs), {"overall": 0.15})
 
@@ -111,8 +142,9 @@ def _heard(measured: Sequence[Measured]) -> Iterator[Figure]:
 def _spoken(measured: Sequence[Measured], replies: Sequence[Reply]) -> Iterator[Figure]:
     silent = [float(m.exchange.reply is None or m.exchange.reply.playback.audible_at is None) for m in measured]
     yield Figure("replies not audible", "share", silent, _mean(silent), {"overall": 0.0})
-    pairs = [(reply.text, each.read_back) for each in measured if (reply := each.exchange.reply)]
-    yield Figure("reply read back, WER", "ratio", [wer([pair]) for pair in pairs], wer(pairs), {"overall": 0.20})
+    heard = [(each.exchange.reply, each.read_back) for each in measured]
+    if pairs := [(reply.text, text) for reply, text in heard if reply is not None and text is not None]:
+        yield Figure("reply read back, WER", "ratio", [wer([pair]) for pair in pairs], wer(pairs), {"overall": 0.20})
     gaps = [float(reply.playback.gaps) for reply in replies]
     yield Figure("gaps in a reply", "count", gaps, sum(gaps), {"overall": 0.0})
     yield Figure("reply heard", "s", [reply.playback.seconds for reply in replies])

@@ -174,15 +174,15 @@ def test_a_pause_in_which_nobody_answers_is_no_cut() -> None:
 
 
 @pytest.mark.parametrize(("cuts", "ok"), [(0, True), (1, True), (2, False)])
-def test_one_user_of_twenty_may_be_cut_off_in_mid_sentence(cuts: int, ok: bool) -> None:
+def test_one_user_of_sixty_may_be_cut_off_in_mid_sentence(cuts: int, ok: bool) -> None:
     def measured(words: str) -> Measured:
         reply = Reply(1, words, "en", voice_ended_at=1.0, decided_at=1.2)
         return Measured(recording(ASKED, voice(0.1)), Exchange(0.0, [reply]), voice_ended_at=3.0)
 
-    spoken = [measured("Thanks for")] * cuts + [measured("Thanks for both.")] * (20 - cuts)
+    spoken = [measured("Thanks for")] * cuts + [measured("Thanks for both.")] * (60 - cuts)
     figures = named(v2v.figures(spoken))
     assert figures["cut off in mid-sentence"].ok is ok
-    assert figures["answered between two sentences"].overall == (20 - cuts) / 20
+    assert figures["answered between two sentences"].overall == (60 - cuts) / 60
 
 
 def test_a_cut_that_the_session_made_up_for_counts_and_the_worst_one_is_told() -> None:
@@ -262,29 +262,30 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("scripted")
 def test_it_prints_a_table_and_json_and_judges_only_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench.main(["v2v", "--limit", "2", "--listen", "1"]) == 0
+    assert bench.main(["v2v", "--road", "core", "--limit", "2", "--listen", "1"]) == 0
     out, err = capsys.readouterr()
     figures = json.loads(out)["figures"]
     assert figures["voice to voice"]["n"] == 2
-    assert figures["voice to voice"]["ok"] is False  # 2 turns are not 20
+    assert figures["voice to voice"]["ok"] is False  # 2 turns are not 60
     assert "voice to voice" in err
     assert "MISSED" in err
     assert "barge-in: reply held" not in figures
-    assert bench.main(["v2v", "--limit", "2", "--listen", "1", "--check"]) == 1
+    assert bench.main(["v2v", "--road", "core", "--limit", "2", "--listen", "1", "--check"]) == 1
 
 
 @pytest.mark.usefixtures("scripted")
 @pytest.mark.parametrize(("cuts", "status"), [(1, 0), (2, 1)])
-def test_the_check_fails_for_the_sake_of_two_cut_sentences_in_twenty(
+def test_the_check_fails_for_the_sake_of_two_cut_sentences_in_sixty(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cuts: int, status: int
 ) -> None:
-    whole, paused = voice(1.0), microphone([(0.0, 1.0), (1.7, 3.7)], 3.7)
-    asked = [recording(ASKED, samples) for samples in [paused] * cuts + [whole] * (20 - cuts)]
+    whole = voice(0.992)  # whole frames: the session's clock and the energy's agree
+    paused = microphone([(0.0, 1.0), (1.7, 3.7)], 3.7)
+    asked = [recording(ASKED, samples) for samples in [paused] * cuts + [whole] * (60 - cuts)]
     words = ScriptedRecognizer(texts=lambda stream, seconds: ASKED if stream >= 2 * cuts or seconds > 1.5 else "Thanks")
     engines = lineup(recognizer=words, writer=ScriptedWriter([ASKED]), turn_detector=ScriptedTurnDetector(1.0))
     monkeypatch.setattr(recordings, "questions", lambda: asked)
     monkeypatch.setattr(bench, "warm", lambda config: nullcontext(App(config, engines)))
-    assert bench.main(["v2v", "--turns", "1", "--check"]) == status
+    assert bench.main(["v2v", "--road", "core", "--turns", "1", "--check"]) == status
     out, err = capsys.readouterr()
     missed = [name for name, facts in json.loads(out)["figures"].items() if facts.get("ok") is False]
     assert missed == ["cut off in mid-sentence"] * status

@@ -11,13 +11,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from duologue import clock
-from duologue.app import App
 from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio
+from duologue.config import Config
 from duologue.errors import ClientError
 from duologue.playback import Playback
 from duologue.protocols import (
@@ -115,6 +115,27 @@ class Exchange:
         return self.replies[-1] if self.replies else None
 
 
+class Called(Protocol):
+    """A session as its client has it."""
+
+    async def run(self) -> None:
+        """The session, to its end."""
+        ...
+
+    def command(self, command: Command) -> None: ...
+
+
+class Host(Protocol):
+    """Where sessions are opened: an App, or a server far away."""
+
+    @property
+    def config(self) -> Config: ...
+
+    def open_session(self, tell: Callable[[Fact], None]) -> Called:
+        """Raises `ClientError`."""
+        ...
+
+
 class Caller:
     """A place in `app`, for as long as the `async with` lasts. The microphone is one stream, 16 kHz, from its start on.
 
@@ -122,7 +143,7 @@ class Caller:
     `ClientError` (session_ended) when the session is gone.
     """
 
-    def __init__(self, app: App, watch: Callable[[Fact], None] = lambda fact: None) -> None:
+    def __init__(self, app: Host, watch: Callable[[Fact], None] = lambda fact: None) -> None:
         self.state = "listening"
         self.exchange = Exchange(0.0)
         self.exported: Mapping[str, object] = {}

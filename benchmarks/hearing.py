@@ -22,12 +22,12 @@ from duologue import clock
 from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, Frame, level_db
 from duologue.config import Config
 from duologue.core.events import SpeechStarted, SpeechStopped, Turn
+from duologue.core.patience import Patience
 from duologue.core.speech import SpeechDetector
 from duologue.ear import Ear
 from duologue.engines import Transcript, TurnDetector, Vad
 from duologue.engines.lineup import Lineup
 from duologue.errors import ConfigError
-from duologue.listener import ASK_AGAIN_S
 
 SPEED: Final = 3.0
 """Fast enough to be done soon, and slow enough that partial transcripts come as they would, which make the final ones quicker."""
@@ -173,11 +173,11 @@ class _Hearing:
         """As a session does while the pause lasts: samples of silence when it was known, and P. How long the detector takes was
         measured with the first question."""
         found: list[tuple[float, float]] = []
-        asked = gap.noticed + (takes_s + ASK_AGAIN_S) * INPUT_RATE
+        asked = gap.noticed + (takes_s + Patience().ask_again_s) * INPUT_RATE
         while asked - gap.edge < self._longest and asked < (gap.back_noticed or asked + 1):
             sound = self._sound[self._begins : round(asked)]
             found.append((asked + takes_s * INPUT_RATE - gap.edge, await self._detector.complete(sound, "")))
-            asked += (takes_s + ASK_AGAIN_S) * INPUT_RATE
+            asked += (takes_s + Patience().ask_again_s) * INPUT_RATE
         return found
 
     def _take(self, turn: Turn, transcript: Transcript) -> None:

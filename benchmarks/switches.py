@@ -1,7 +1,7 @@
 """What each technique gains is seen by leaving it out: each of these is a setting that exists, at the value that has no effect.
 
-Techniques without a setting are no switch here: the cache's filling while the user speaks, the decoding at the first silent
-frame, and the voice whose decoder overlaps its encoder can only be switched off once a setting does it.
+Techniques without a setting are no switch here: the decoding while the user speaks, and the voice whose decoder overlaps its
+encoder can only be switched off once a setting does it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,14 @@ SWITCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
         "turn detector": ("engines", {"turn_detector": "none"}),
         "small first piece": ("cutting", {"hungry_s": 0.0, "starving_s": 0.0}),
         "first frame": ("speech", {"stop_s": 0.2}),
+        "pause by level": ("speech", {"fall_db": 1000.0, "above_room_db": -1000.0}),
+        "asking again": ("patience", {"ask_again_s": 60.0}),
+        "wait for ready replies": ("patience", {"ready_s": 0.0}),
+        "prefill": ("engines", {"prefill": False}),
     }
 )
-"""Name: the group of settings, and what is set. `first frame`: the pause is noticed after 0.2 s, as other servers do."""
+"""Name: the group of settings, and what is set. `first frame`: the pause is noticed after 0.2 s, as other servers do;
+`pause by level`: only the voice activity model says that a voice has ended."""
 
 
 def environment(names: Iterable[str]) -> dict[str, str]:

@@ -37,7 +37,7 @@ from duologue.core.speech import SpeechDetector
 from duologue.core.turns import Turns
 from duologue.engines import Prompt, Sound, Style, registry
 from duologue.engines import lineup as lineups
-from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
+from duologue.engines.scripted import ScriptedSpeaker, ScriptedTurnDetector, ScriptedWriter
 from duologue.errors import ClientError, ConfigError
 from duologue.places.thread import Lane
 from duologue.protocols import Export, Exported, Fact, Failure, Type
@@ -175,6 +175,31 @@ def turn_taking(settings: Config) -> Any:
         assert turns.wake_at is not None
         seen.append((turns.wake(turns.wake_at), turns.wake_at))
     return seen
+
+
+def asked_again(settings: Config) -> Any:
+    """How often the turn detector is asked in one pause, by one who does not know."""
+    asked: list[int] = []
+
+    def opinion(audio: Any, text: str) -> float:
+        asked.append(len(audio))
+        return 0.2
+
+    play([(0.2, 1.2)], 4.0, engines=lineup(turn_detector=ScriptedTurnDetector(opinion)), config=settings)
+    return len(asked)
+
+
+def filled(settings: Config) -> Any:
+    """How often the writer is asked to read ahead."""
+
+    class Reads(ScriptedWriter):
+        times = 0
+
+        async def prefill(self, prompt: Prompt) -> None:
+            Reads.times += 1
+
+    play([(0.2, 1.2)], 4.0, engines=lineup(writer=Reads()), config=settings)
+    return Reads.times
 
 
 def talked_over(settings: Config) -> Any:
@@ -462,6 +487,7 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "patience.reopen_s": (0.5, talked_over),
     "patience.reopen_heard_s": (2.0, talked_over),
     "patience.longest_turn_s": (30.0, turn_taking),
+    "patience.ask_again_s": (60.0, asked_again),
     "patience.drafts": (2, turn_taking),
     "pacing.lead_s": (0.3, sent),
     "pacing.block_s": (0.1, sent),
@@ -518,6 +544,7 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "engines.writer": ("other", loaded),
     "engines.speakers": (("other",), loaded),
     "engines.fetch": (False, "test_lineup.py::test_an_engine_may_fetch_only_where_the_configuration_allows_it"),
+    "engines.prefill": (False, filled),
     "engines.speakable": (False, "test_lineup.py::test_text_is_made_speakable_unless_it_is_switched_off"),
     "engines.places": ({}, "test_environments.py::test_a_place_goes_before_an_installed_environment"),
     "engines.environments": ("", "test_environments.py::test_an_engine_with_an_environment_runs_in_it"),

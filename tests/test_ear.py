@@ -117,6 +117,16 @@ def test_only_the_last_seconds_of_a_turn_are_kept() -> None:
     virtual.run(main())
 
 
+def test_the_end_of_a_turn_is_whole_frames_in_their_order() -> None:
+    async def main() -> None:
+        hearing = ear(5)
+        assert hearing.last(2 * FRAME_S).tolist() == hearing.audio[-2 * FRAME_SAMPLES :].tolist()
+        assert len(hearing.last(2.5 * FRAME_S)) == 3 * FRAME_SAMPLES
+        assert hearing.last(60.0).tolist() == hearing.audio.tolist()
+
+    virtual.run(main())
+
+
 def test_an_ear_that_heard_nothing_has_no_sound() -> None:
     async def main() -> None:
         assert len(ear().audio) == 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from duologue.core.loudness import FADE_DB_S, LEAST_FALL_DB, Loudness
+from duologue.core.loudness import FADE_DB_S, GATED_DB, LEAST_FALL_DB, ROOM_S, ROOM_SHARE, Loudness
 
 FRAME_S = 0.032
 
@@ -57,3 +59,17 @@ def test_a_forgotten_voice_is_learned_again() -> None:
 def test_the_first_word_of_a_call_is_no_room() -> None:
     spoken = [(-100.0, False)] * 50 + [(-20.0, True)] * 20
     assert after(spoken).hear(-45.0, voiced=True) > 0
+
+
+LEVELS = st.lists(st.integers(-80, -20).map(float), min_size=120, max_size=250)
+
+
+@given(LEVELS)
+def test_the_room_is_the_quiet_tenth_of_the_last_three_seconds(levels: list[float]) -> None:
+    """As if they were sorted anew for every frame; with many equal ones, and more than are kept."""
+    loudness = after([(level, False) for level in levels], fall_db=1000.0)
+    loudest = 500.0  # so far above any room that the room alone decides
+    kept = [*(level for level in levels if level > GATED_DB), loudest][-round(ROOM_S / FRAME_S) :]
+    assume(len(kept) * FRAME_S >= 1.0)
+    room = sorted(kept)[int(len(kept) * ROOM_SHARE)]
+    assert loudness.hear(loudest, voiced=True) == pytest.approx(loudest - (room + 8.0))

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 from wire import ScriptedApp, ScriptedSession, client, ending, forever, mute_client, receive, server
 
 from duologue import protocols as p
@@ -18,6 +19,7 @@ from duologue.engines import Style
 from duologue.errors import ClientError, EngineError
 from duologue.protocols.native import MESSAGE_CHARS, Native
 from duologue.transports.outbox import Ending, Outbox
+from duologue.transports.server import Wire
 from duologue.transports.speech import WAITING
 from duologue.transports.websocket import ERRORS_IN_A_ROW, PIECE_SAMPLES, pieces
 
@@ -282,6 +284,33 @@ def test_a_client_without_a_network_is_noticed(monkeypatch: pytest.MonkeyPatch) 
             await dropped(writer)
 
     asyncio.run(main())
+
+
+def test_what_is_said_to_a_client_that_was_just_given_up_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A busy loop comes to the writer after the ping's time was up and before anybody heard of the lost connection."""
+    wires: list[Wire] = []
+
+    class Noted(Wire):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            wires.append(self)
+            super().connection_made(transport)
+
+    monkeypatch.setattr("duologue.transports.server.Wire", Noted)
+
+    async def main() -> None:
+        app = ScriptedApp()
+        async with server(app, AT_ONCE) as address, client(address) as socket:
+            await receive(socket)
+            app.sessions[0].tell(p.Resumed(1))  # the writer wakes in the loop's next round
+            wires[0].keepalive_timeout()
+            await until(app.sessions[0].over.is_set)
+            with suppress(ConnectionClosed):
+                await socket.recv()
+
+    asyncio.run(main())
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_client_that_vanishes_leaves_nothing() -> None:

@@ -7,9 +7,11 @@ the user spoke on is known to be stale. It keeps the turn's sound: the turn dete
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from itertools import islice
 
 import numpy as np
 
@@ -40,7 +42,13 @@ class Ear:
     @property
     def audio(self) -> Audio:
         """The turn so far, 16 kHz."""
-        return np.concatenate([frame.samples for frame in self.frames]) if self.frames else np.zeros(0, np.float32)
+        return self.last(math.inf)
+
+    def last(self, seconds: float) -> Audio:
+        """The end of the turn so far: as many whole frames as cover `seconds`, or all there are."""
+        count = math.ceil(min(len(self.frames), seconds / FRAME_S))
+        frames = list(islice(reversed(self.frames), count))
+        return np.concatenate([frame.samples for frame in reversed(frames)]) if frames else np.zeros(0, np.float32)
 
     def feed(self, frame: Frame) -> None:
         self.frames.append(frame)

@@ -6,6 +6,7 @@ a voice may have ended, and the model, a little later, whether it has. Knows lev
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 
 ROOM_S = 3.0
@@ -34,14 +35,16 @@ class Loudness:
         self._fall_db = fall_db
         self._above_room_db = above_room_db
         self._fade_db = FADE_DB_S * frame_s
-        self._room: deque[float] = deque(maxlen=round(ROOM_S / frame_s))
+        self._room: deque[float] = deque()
+        self._sorted: list[float] = []  # the same levels: sorting them anew for every frame showed in profiles
+        self._longest = round(ROOM_S / frame_s)
         self._known = round(KNOWN_S / frame_s)
         self._voice: float | None = None
 
     def hear(self, level: float, *, voiced: bool) -> float:
         """How many dB this frame lies above what would be quiet; below 0, it is. `voiced`: the model takes it for a voice."""
         if level > GATED_DB:
-            self._room.append(level)
+            self._keep(level)
         if self._voice is not None:
             self._voice -= self._fade_db
         if voiced:
@@ -52,9 +55,15 @@ class Loudness:
         """The voice is softer than it was: its level is learned again."""
         self._voice = None
 
+    def _keep(self, level: float) -> None:
+        self._room.append(level)
+        insort(self._sorted, level)
+        if len(self._room) > self._longest:
+            del self._sorted[bisect_left(self._sorted, self._room.popleft())]
+
     def _threshold(self) -> float:
         if self._voice is None:
             return float("-inf")
         known = len(self._room) >= self._known
-        room = sorted(self._room)[int(len(self._room) * ROOM_SHARE)] if known else float("-inf")
+        room = self._sorted[int(len(self._sorted) * ROOM_SHARE)] if known else float("-inf")
         return min(max(room + self._above_room_db, self._voice - self._fall_db), self._voice - LEAST_FALL_DB)

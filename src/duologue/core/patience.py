@@ -27,6 +27,7 @@ class Patience:
     reopen_s: float = 1.5  # speech this soon after the turn was closed belongs to it, if little of the reply was heard
     reopen_heard_s: float = 0.8  # "little": less than this
     longest_turn_s: float = 60.0  # then it is closed for the user: every engine's cost grows with it
+    ask_again_s: float = 0.1  # between two questions whether the turn is over: the longer a pause, the more it tells
     drafts: int = 12  # prepared replies per turn; a speaker who pauses more often gets one when the turn is over
     draft_from: float = 0.1  # P(complete) under which a pause is no time to prepare a reply,
     draft_after_s: float = 0.4  # until it has lasted so long

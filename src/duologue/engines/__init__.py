@@ -190,6 +190,9 @@ class VadModel(Protocol):
 
 
 class TurnDetector(Protocol):
+    """One with an attribute `window_s` is given only so much of the turn's end: joining a minute of sound ten times a second
+    costs every session."""
+
     about: About
 
     async def complete(self, audio: Audio, text: str) -> float:

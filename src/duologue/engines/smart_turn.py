@@ -31,6 +31,7 @@ filters stays on this thread: a larger one wakes OpenBLAS's pool, which waits bu
 
 class SmartTurn:
     about = About(name="smart_turn", licence="BSD-2-Clause", cancel="chunk")
+    window_s = WINDOW_S
 
     def __init__(self, session: Any, lane: Lane) -> None:
         self._session = session

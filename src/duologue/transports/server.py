@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from duologue.config import Config, Limits, Server
@@ -237,6 +238,16 @@ class Wire(WebSocketsSansIOProtocol):
         """`transport.close` waits for the client to read what is left, without end if it never does."""
         super().on_task_complete(task)
         self.loop.call_later(LINGER_S, self.transport.abort)
+
+    async def send(self, message: Any) -> None:
+        """A message to a client that uvicorn has just given up (it answered no ping, or broke the protocol) finds it gone.
+
+        uvicorn would call that a mistake of ours; on a busy loop it is only that we have not been told yet.
+        """
+        await self.writable.wait()
+        if self.close_sent:
+            raise ClientDisconnected
+        await super().send(message)
 
     def shutdown(self) -> None:
         super().shutdown()

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 FILES = {str(path.relative_to(SOURCE).with_suffix("")).replace("/", "."): path for path in SOURCE.rglob("*.py")}
 TREES = {name.removesuffix(".__init__"): ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
-PURE = frozenset({"__future__", "collections", "collections.abc", "dataclasses", "enum", "re", "typing"})
+PURE = frozenset({"__future__", "bisect", "collections", "collections.abc", "dataclasses", "enum", "re", "typing"})
 """What the core may use of the standard library: nothing that acts, waits, or is another one each time."""
 
 HEAVY_OR_GPL = frozenset(

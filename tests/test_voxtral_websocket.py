@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import tiny_voxtral
 from dialogue import TIMINGS, lineup
 from strict import check
@@ -22,7 +24,7 @@ from wire import client, server
 tiny_voxtral.need_torch()
 
 from duologue.app import App  # noqa: E402
-from duologue.audio import to_pcm16  # noqa: E402
+from duologue.audio import INPUT_RATE, to_pcm16  # noqa: E402
 from duologue.engines import Loading  # noqa: E402
 from duologue.engines.by_ear import ByEar  # noqa: E402
 from duologue.engines.scripted import ScriptedSpeaker  # noqa: E402
@@ -36,6 +38,7 @@ RATE = 24_000
 BLOCK_S = 0.04
 TURNS = 5
 PATIENCE_S = 20.0
+BREATH_S = 0.3
 
 
 class Person:
@@ -45,6 +48,7 @@ class Person:
         self.events: list[tuple[float, dict[str, Any]]] = []
         self._socket = socket
         self._unsaid = np.zeros(0, np.float32)
+        self._plays_until = 0.0
         self._news = asyncio.Event()
 
     def say(self, seconds: float) -> None:
@@ -66,8 +70,16 @@ class Person:
     async def listen(self) -> None:
         async for message in self._socket:
             assert isinstance(message, str)
-            self.events.append((asyncio.get_running_loop().time(), check(message)))
+            now, event = asyncio.get_running_loop().time(), check(message)
+            self.events.append((now, event))
+            if event["type"] == "response.output_audio.delta":
+                samples = len(base64.b64decode(event["delta"])) // 2
+                self._plays_until = max(now, self._plays_until) + samples / RATE
             self._news.set()
+
+    async def hear_out(self) -> None:
+        """A response is done once it is sent, up to its lead before it has played; who speaks then, cuts it short."""
+        await asyncio.sleep(self._plays_until + BREATH_S - asyncio.get_running_loop().time())
 
     async def until(self, enough: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S):
@@ -147,8 +159,32 @@ def asked(model: VoxtralModel) -> list[Request]:
     return requests
 
 
+def wanted(model: VoxtralModel, heard: Sequence[str], said: Sequence[str]) -> list[int]:
+    """The tokens that Mistral's own template makes of what a client was told and of a turn of sound after it."""
+    processor = model._decoder._processor
+    messages: list[dict[str, Any]] = []
+    for words, answer in zip(heard, said, strict=True):
+        messages += [{"role": "user", "content": words}, {"role": "assistant", "content": answer}]
+    parts: list[dict[str, str]] = [silence()]
+    if messages:
+        messages[0]["content"] = f"Be kind.\n\n{messages[0]['content']}"
+    else:
+        parts.insert(0, {"type": "text", "text": "Be kind."})
+    ids: list[int] = processor.apply_chat_template([*messages, {"role": "user", "content": parts}])["input_ids"][
+        0
+    ].tolist()
+    return ids
+
+
+def silence() -> dict[str, str]:
+    """As the template takes sound: every turn here has 375 tokens of it."""
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(INPUT_RATE, np.float32), INPUT_RATE, format="WAV", subtype="PCM_16")
+    return {"type": "audio", "base64": base64.b64encode(file.getvalue()).decode()}
+
+
 def test_two_people_hold_five_turns_each_on_one_server(make: Callable[[int], VoxtralModel]) -> None:
-    model = make(8)
+    model = make(6)
     requests = asked(model)
 
     async def five(somebody: Person, seconds: float) -> Person:
@@ -156,6 +192,7 @@ def test_two_people_hold_five_turns_each_on_one_server(make: Callable[[int], Vox
             response = await somebody.turn(seconds)
             assert response["status"] == "completed", response
             await somebody.until(lambda number=number: len(somebody.heard()) > number)  # type: ignore[misc]
+            await somebody.hear_out()
         return somebody
 
     async def main() -> list[Person]:
@@ -163,11 +200,15 @@ def test_two_people_hold_five_turns_each_on_one_server(make: Callable[[int], Vox
             return [*await asyncio.gather(five(one, 1.3), five(other, 1.7))]
 
     people = asyncio.run(main())
+    prompts = [request.ids for request in requests if request.audio is not None]
     for somebody in people:
         assert not somebody.of("error")
         assert len(somebody.of("response.output_audio_transcript.delta")) > TURNS, "word by word"
         assert len(somebody.of("response.output_audio.delta")) > TURNS
-        assert all(text.strip() for text in (*somebody.heard(), *somebody.said()))
+        heard, said = somebody.heard(), somebody.said()
+        assert all(text.strip() for text in (*heard, *said))
+        for turn in range(TURNS):
+            assert wanted(model, heard[:turn], said[:turn]) in prompts
     assert len({request.conversation for request in requests if request.conversation}) == 2
 
 

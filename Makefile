@@ -23,17 +23,20 @@ clients:
 
 # torch and what it brings: gigabytes, and a numpy of its own. The tests of Voxtral are skipped without it, but for these two.
 VOXTRAL := .voxtral
+# TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu takes torch from there: on Linux PyPI's own brings gigabytes of CUDA.
+TORCH_INDEX_URL ?=
 VOXTRAL_TESTS := $(wildcard tests/test_voxtral*.py) tests/contracts/test_speech_models.py tests/contracts/test_recognizer.py
 
 voxtral: $(VOXTRAL)/.installed
 
 $(VOXTRAL)/.installed: pyproject.toml constraints-voxtral.txt
 	test -x $(VOXTRAL)/bin/python || $(PYTHON) -m venv $(VOXTRAL)
+	$(if $(TORCH_INDEX_URL),$(VOXTRAL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-voxtral.txt --no-deps --index-url $(TORCH_INDEX_URL) torch)
 	$(VOXTRAL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-voxtral.txt torch -e ".[voxtral,voices,languages,webrtc,dev]"
 	touch $@
 
 test-voxtral: voxtral
-	TORCH_TESTS=required $(VOXTRAL)/bin/python -m pytest $(VOXTRAL_TESTS)
+	TORCH_TESTS=required $(VOXTRAL)/bin/python -m pytest -k voxtral $(VOXTRAL_TESTS)
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from wire import client, server
 
 tiny_voxtral.need_torch()
 
+
 from duologue.app import App  # noqa: E402
 from duologue.audio import INPUT_RATE, to_pcm16  # noqa: E402
 from duologue.engines import Loading  # noqa: E402
@@ -31,6 +33,7 @@ from duologue.engines.scripted import ScriptedSpeaker  # noqa: E402
 from duologue.engines.voxtral import VoxtralModel, load  # noqa: E402
 from duologue.engines.voxtral_decoding import Reply, Request  # noqa: E402
 from duologue.places.thread import Lane  # noqa: E402
+from duologue.work import Work  # noqa: E402
 
 pytestmark = pytest.mark.realtime
 
@@ -39,6 +42,8 @@ BLOCK_S = 0.04
 TURNS = 5
 PATIENCE_S = 20.0
 BREATH_S = 0.3
+HEARD_S = 1.2
+WORD = "response.output_audio_transcript.delta"
 
 
 class Person:
@@ -89,9 +94,6 @@ class Person:
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event for _, event in self.events if event["type"] == kind]
-
-    def last_at(self, kind: str) -> float:
-        return [at for at, event in self.events if event["type"] == kind][-1]
 
     async def turn(self, seconds: float) -> dict[str, Any]:
         """Says something and hears the response to its end; the user's words are known by then, or soon after."""
@@ -212,36 +214,70 @@ def test_two_people_hold_five_turns_each_on_one_server(make: Callable[[int], Vox
     assert len({request.conversation for request in requests if request.conversation}) == 2
 
 
-def test_who_is_interrupted_gets_no_more_tokens(make: Callable[[int], VoxtralModel]) -> None:
-    model = make(4_000)
-    rounds: list[float] = []
+def cancels(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When a session cancelled a reply that was being made: the moment of `task.cancel()`, not of what a client hears of it."""
+    times: list[float] = []
+    real = Work.cancel
+
+    def cancel(work: Work, *names: str) -> None:
+        if "reply" in names and "reply" in work._tasks:
+            times.append(time.monotonic())
+        real(work, *names)
+
+    monkeypatch.setattr(Work, "cancel", cancel)
+    return times
+
+
+def made(model: VoxtralModel) -> list[tuple[float, Request]]:
+    """When each token of a reply was made, on the model's own thread."""
+    tokens: list[tuple[float, Request]] = []
     real = model._rounds._advance
 
-    async def main() -> Person:
-        loop = asyncio.get_running_loop()
+    def advance(replies: Sequence[Reply]) -> Any:
+        results = real(replies)
+        tokens.extend((time.monotonic(), reply.request) for reply in replies if reply.request.conversation)
+        return results
 
-        def timed(replies: Sequence[Reply]) -> Any:
-            rounds.extend(loop.time() for reply in replies if reply.request.conversation)
-            return real(replies)
+    model._rounds._advance = advance
+    return tokens
 
-        model._rounds._advance = timed
+
+def test_from_cancel_to_the_last_token_are_50_ms_at_most(
+    make: Callable[[int], VoxtralModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(4_000)
+    requests, tokens, cancelled = asked(model), made(model), cancels(monkeypatch)
+
+    async def main() -> str:
         async with server(app(model)) as address, person(address) as somebody:
             somebody.say(1.3)
-            await somebody.until(lambda: len(somebody.of("response.output_audio.delta")) > 5)
+            await somebody.until(lambda: bool(somebody.of("response.output_audio.delta")))
+            await asyncio.sleep(HEARD_S)
             assert not somebody.of("response.done")
             response = await somebody.turn(1.5)
             assert response["status"] == "cancelled"
             assert response["status_details"]["reason"] == "turn_detected"
-            await asyncio.sleep(0.3)
-            return somebody
+            await somebody.until(lambda: len({event["response_id"] for event in somebody.of(WORD)}) > 1)
+            told: str = response["output"][0]["content"][0]["transcript"]
+            return told
 
-    somebody = asyncio.run(main())
-    ended = somebody.last_at("response.done")
-    assert len([at for at in rounds if at < ended]) > 20
-    again = [at for at, event in somebody.events if event["type"] == "response.created"][1:]
-    until = again[0] - 0.05 if again else float("inf")  # the turn that interrupted is answered too
-    late = [at - ended for at in rounds if ended < at < until]
+    told = asyncio.run(main())
+    interrupted = tokens[0][1]
+    of_it = [at for at, request in tokens if request is interrupted]
+    at_cancel = next(at for at in cancelled if at > of_it[0])
+    late = [at - at_cancel for at in of_it if at > at_cancel]
+    assert len(of_it) - len(late) > 20
+    assert len(late) <= 1, "the step at hand"
     assert max(late, default=0.0) <= 0.05
+    last = [request for request in requests if request.audio is not None and request.conversation][-1]
+    assert told
+    assert answered(model, last) == told, "what was heard of it, as the client was told"
+
+
+def answered(model: VoxtralModel, request: Request) -> str:
+    """The first answer in its prompt."""
+    told: str = model._decoder._processor.tokenizer.decode(request.ids, skip_special_tokens=False)
+    return told.split("[/INST]")[1].split("</s>")[0]
 
 
 def test_a_worker_that_dies_ends_one_response_and_the_next_turn_is_answered(

@@ -115,3 +115,23 @@ def test_a_turn_that_cannot_be_written_down_is_missing_and_the_talk_goes_on() ->
     assert all(fact.error for fact in seen.of(Understood))
     assert [fact.text for fact in seen.of(ReplyDone)] == ["Paris.", "Madrid."]
     assert model.prompts[-1] == []
+
+
+def test_who_speaks_a_language_that_the_model_does_not_know_is_told_once() -> None:
+    class Foreign(Hearing):
+        about = replace(Hearing.about, languages=frozenset({"en"}))
+        certain = 1.0
+
+        async def transcribe(self, audio: Audio) -> Transcript:
+            return Transcript("வணக்கம் நண்பரே", True, "ta", language_confidence=self.certain)
+
+    class Doubtful(Foreign):
+        certain = 0.6
+
+    seen = talk(Foreign(), [(1, 2.5), (6, 7.5)], 11)
+    (told,) = seen.of(Failure)
+    assert (told.code, told.turn) == ("degraded", None)
+    assert "Tamil was heard, which hearing does not understand" in told.message
+    assert "polyglot" in told.message
+    assert [fact.text for fact in seen.of(ReplyDone)] == ["Paris.", "Madrid."]
+    assert not talk(Doubtful(), [(1, 2.5)], 6).of(Failure)

@@ -21,10 +21,11 @@ import torch  # noqa: E402
 
 from duologue.audio import INPUT_RATE, Audio  # noqa: E402
 from duologue.engines import Loading, Message, Prompt, Text, Tool, ToolCall  # noqa: E402
-from duologue.engines.voxtral import LANGUAGES, VoxtralModel, _calls, _pieces, load  # noqa: E402
+from duologue.engines.voxtral import LANGUAGES, VoxtralModel, _calls, _pieces, load, transcript_of  # noqa: E402
 from duologue.engines.voxtral_decoding import READ, Decoder, Reply, Request  # noqa: E402
 from duologue.engines.voxtral_prompt import chat  # noqa: E402
 from duologue.errors import ConfigError, EngineError  # noqa: E402
+from duologue.languages import SURE, TextDetector  # noqa: E402
 from duologue.places.thread import Lane  # noqa: E402
 
 SYSTEM = Message("system", "Be kind.")
@@ -484,6 +485,26 @@ def test_all_of_it_happens_on_its_own_lane(model: VoxtralModel, monkeypatch: pyt
 def test_it_says_which_languages_it_hears(model: VoxtralModel) -> None:
     assert model.about.languages == LANGUAGES
     assert not {"ms", "ta", "te", "mr"} & model.about.languages
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Quelle heure est-il maintenant, s'il vous plaît ?", "fr"),
+        ("Könntest du mir bitte sagen, wie spät es ist?", "de"),
+        ("What is the capital of France?", "en"),
+        ("Bolehkah anda beritahu saya pukul berapa sekarang?", "ms"),
+        ("இப்போது மணி என்ன?", "ta"),
+        ("ఇప్పుడు సమయం ఎంత?", "te"),
+        ("आत्ता किती वाजले आहेत ते मला सांगशील का?", "mr"),
+    ],
+)
+def test_what_it_heard_is_told_by_its_words_in_languages_that_it_knows_and_does_not(text: str, language: str) -> None:
+    texts = TextDetector()
+    texts.load()
+    transcript = transcript_of(text, "", texts)
+    assert transcript.language == language
+    assert transcript.language_confidence >= SURE
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import re
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -82,6 +82,9 @@ ENOUGH_LETTERS: Final = 9
 MOST_CHARS: Final = 1_000
 """Of a text that are looked at."""
 
+OTHERS: Final = ("de", "fr", "it", "nl", "pt")
+"""In Latin letters: what Voxtral hears beside the table, and what would else be taken for one that it does not."""
+
 ENOUGH_S: Final = 2.0
 """Of speech."""
 
@@ -103,12 +106,16 @@ class TextDetector:
         """The same, beside what else there is to load; until then scripts alone tell."""
         threading.Thread(target=self.load, name="languages", daemon=True).start()
 
-    def detect(self, text: str) -> Guess | None:
-        """None where the text has no letters in the script of any language of the table. Under a millisecond a page."""
+    def detect(self, text: str, also: Collection[str] = ()) -> Guess | None:
+        """None where the text has no letters in the script of any language of the table. Under a millisecond a page.
+
+        `also`: languages beside those of the table that it may well be; of them `OTHERS` are told apart.
+        """
         words = _LINK.sub(" ", text[:MOST_CHARS])
         letters = [character for character in words if unicodedata.category(character)[0] in "LM"]
         script, count = _commonest_script(letters)
         able = [language.code for language in LANGUAGES.values() if language.script == script]
+        able += [code for code in OTHERS if code in also and script == "LATIN"]
         if len(able) == 1:
             return Guess(able[0], count / len(letters))
         if not able or self._rank is None:
@@ -125,7 +132,7 @@ def _ranker() -> Ranker | None:
         log.info("py3langid is not installed: typed languages are told apart by their script alone")
         return None
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(list(LANGUAGES))
+    identifier.set_languages([*LANGUAGES, *OTHERS])
 
     def rank(text: str, able: Sequence[str]) -> tuple[str, float]:
         likely = {language: float(share) for language, share in identifier.rank(text.lower()) if language in able}

@@ -12,10 +12,13 @@ from collections.abc import Callable
 from duologue.audio import Audio
 from duologue.conversation import ConversationManager
 from duologue.core.events import Turn
-from duologue.engines import SpeechModel
+from duologue.engines import SpeechModel, Transcript
 from duologue.errors import EngineError
-from duologue.protocols import Fact, Understood, user_item
+from duologue.languages import SURE, name_of
+from duologue.protocols import Fact, Failure, Understood, user_item
 from duologue.work import Work
+
+INSTEAD = "The recognizer `polyglot` hears all seven languages; a text model that knows this one has to answer."
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Understanding:
         self._work = work
         self._tell = tell
         self._waiting: dict[int, _Sound] = {}
+        self._warned: set[str] = set()
         self._writing = 0
         self._settled = asyncio.Event()
         self._settled.set()
@@ -80,7 +84,18 @@ class Understanding:
         else:
             self._conversation.fill(user_item(self._name, turn), transcript.text)
             self._tell(Understood(turn, transcript.text, transcript.language))
+            self._warn(transcript)
         finally:
             self._writing -= 1
             if not self._writing:
                 self._settled.set()
+
+    def _warn(self, transcript: Transcript) -> None:
+        """Once for each language that the model does not know. It is no turn's failure: that one was answered, somehow."""
+        about, language = self._model.about, transcript.language
+        doubtful = not about.languages or transcript.language_confidence < SURE
+        if doubtful or language in about.languages or language in self._warned:
+            return
+        self._warned.add(language)
+        told = f"{name_of(language)} was heard, which {about.name} does not understand: do not rely on its answers."
+        self._tell(Failure("degraded", f"{told} {INSTEAD}"))

@@ -229,7 +229,7 @@ def load(loading: Loading) -> VoxtralModel:
 
 def transcript_of(text: str, language: str, texts: TextDetector) -> Transcript:
     """The model does not say which language it heard: it is found in the words, unless it is known."""
-    guess = None if language else texts.detect(text)
+    guess = None if language else texts.detect(text, LANGUAGES)
     confidence = guess.confidence if guess and guess.enough else 0.0
     told = language or (guess.language if guess else "en")
     return Transcript(text.strip(), True, told, language_confidence=1.0 if language else confidence)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test setup check bench clients voxtral test-voxtral clean
+.PHONY: run test setup check bench clients voxtral test-voxtral test-voices clean
 
 run: setup
 	$(BIN)/duologue serve
@@ -38,6 +38,10 @@ $(VOXTRAL)/.installed: pyproject.toml constraints-voxtral.txt
 test-voxtral: voxtral
 	TORCH_TESTS=required $(VOXTRAL)/bin/python -m pytest -k voxtral $(VOXTRAL_TESTS)
 
+# Voices with small random weights on their real libraries, in the environments of `duologue engines install`: gigabytes too.
+test-voices: setup voxtral
+	tests/voices/run
+
 bench: setup
 	$(BIN)/python -m benchmarks
 
@@ -50,4 +54,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .clients $(VOXTRAL) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients $(VOXTRAL) .voices .mypy_cache .ruff_cache .pytest_cache .hypothesis

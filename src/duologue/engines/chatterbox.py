@@ -8,11 +8,12 @@ The libraries stream nothing and cannot be stopped; hooks on the layer that ever
 passes are what stops them. What else is worked around here: `generate` keeps its voice on the model (one call at a time, the
 voice set each time), and the multilingual class leaves hooks on three layers at every call (they are taken off again).
 
-Verified with: chatterbox-tts 0.1.7 (--no-deps: its pins of torch 2.6.0, transformers 5.2.0 and numpy < 2 are needlessly
-narrow), resemble-perth 1.0.1, setuptools 80.10.2 (resemble-perth needs < 81), torch 2.13.0, torchaudio 2.11.1, transformers
-5.24.0, numpy 2.4.6, librosa 0.11.0, s3tokenizer 0.3.0 (--no-deps: it asks for pre-commit), diffusers 0.29.0, conformer 0.3.2,
-pykakasi 2.3.0, pyloudnorm 0.2.0, omegaconf 2.4.0, safetensors 0.8.0, onnx 1.23.2. Beside a CPU's torch, PyPI's torchaudio loads
-only without its `lib/_torchaudio.so`, which nothing here calls. spacy-pkuseg is not needed (see `_no_hub`).
+Verified with the environment that ships (`places/environments.toml` and `places/pins/chatterbox.txt`): chatterbox-tts 0.1.7
+(--no-deps: it asks for torch 2.6.0, and for gradio), resemble-perth 1.0.1, setuptools below 81 (resemble-perth needs that), torch
+2.13.0, torchaudio 2.11.0, transformers 5.2.0, numpy 1.26.4, librosa 0.11.0, s3tokenizer 0.3.0 (--no-deps: it wants pre-commit),
+diffusers 0.29.0, conformer 0.3.2, pykakasi 2.3.0, pyloudnorm 0.2.0, omegaconf 2.4.0, safetensors 0.5.3, onnx 1.23.2. It also ran
+with transformers 5.24.0 and numpy 2.4.6. Beside a CPU's torch, PyPI's torchaudio loads only without its compiled part, which
+nothing here calls. spacy-pkuseg is not needed (see `_no_hub`).
 
 https://github.com/resemble-ai/chatterbox
 """

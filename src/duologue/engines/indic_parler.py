@@ -4,8 +4,9 @@ Its library runs with exactly one release of transformers: 4.46.1, which no othe
 of its own. It has two tokenizers: the description's is that of the text encoder, the text's own comes with the model. Its
 weights must be asked for on their page first (the hub calls that gated) and a token be set, as HF_TOKEN.
 
-Verified with: parler-tts 0.2.3, transformers 4.46.1, torch 2.13.0, torchaudio 2.11.1, numpy 2.4.6, sentencepiece 0.2.3,
-protobuf 4.25.9, descript-audio-codec-unofficial 1.0.0, descript-audiotools-unofficial 0.7.4.
+Verified with the environment that ships (`places/environments.toml` and `places/pins/indic_parler.txt`): parler-tts 0.2.3,
+transformers 4.46.1, torch 2.13.0, torchaudio 2.11.0, numpy 2.4.6, sentencepiece 0.2.3, protobuf 4.25.9,
+descript-audio-codec-unofficial 1.0.0, descript-audiotools-unofficial 0.7.4.
 
 https://huggingface.co/ai4bharat/indic-parler-tts, https://github.com/huggingface/parler-tts
 """

@@ -31,8 +31,9 @@ main()
 
 SCRIPTED: Final[Mapping[str, str]] = {
     f"DUOLOGUE_ENGINES__{task}": "scripted" for task in ("VAD", "TURN_DETECTOR", "RECOGNIZER", "WRITER", "SPEAKERS")
-}
-"""Engines that cost next to nothing: what is left is the cost of the server itself."""
+} | {"DUOLOGUE_LIMITS__BUSY": "0"}
+"""Engines that cost next to nothing: what is left is the cost of the server itself. Nobody is refused for what else the machine
+does."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -141,19 +141,11 @@ def model(name: str) -> Path:
     return open_store(config.load().models).folder(name)
 
 
-def settings(name: str, folder: Path) -> dict[str, Any]:
-    """What a voice must be told. Kokoro: where its weights are; where they are not, a graph like it that hums. MMS and Dia: where
-    small random weights are, if torch is installed."""
-    if any(find_spec(package) is None for package in tiny_voices.NEEDED.get(name, ())):
+def settings(name: str, folder: Path) -> dict[str, str]:
+    """What a voice must be told. Kokoro: where its weights are; where they are not, a graph like it that hums."""
+    if name != "kokoro" or any(find_spec(package) is None for package in tiny_voices.NEEDED[name]):
         return {}
-    if name == "kokoro":
-        return {"model": os.environ.get("KOKORO_MODEL") or str(tiny_voices.make_kokoro(folder / "kokoro"))}
-    if name == "mms":
-        return {"models": {"ms": str(tiny_voices.make_mms(folder / "mms", "ms"))}, "non_commercial": True}
-    if name == "dia":
-        model, codec = tiny_voices.make_dia(folder)
-        return {"model": str(model), "decoder": str(codec), "licence": "Apache-2.0"}
-    return {}
+    return {"model": os.environ.get("KOKORO_MODEL") or str(tiny_voices.make_kokoro(folder / "kokoro"))}
 
 
 @pytest.fixture(scope="module", params=engines())

@@ -224,3 +224,21 @@ def test_closing_a_lane_drops_what_waits() -> None:
         assert made == []
 
     on_a_lane(check)
+
+
+def test_a_call_that_outlives_its_loop_holds_up_nobody_for_ever() -> None:
+    lane, release = Lane("test"), threading.Event()
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await lane.run(release.wait)
+
+    async def ask() -> str:
+        asyncio.get_running_loop().call_later(0.05, release.set)
+        async with asyncio.timeout(5.0):
+            return await lane.run(lambda: "served")
+
+    asyncio.run(give_up())
+    assert asyncio.run(ask()) == "served"
+    lane.close()

@@ -91,7 +91,10 @@ class Lane:
 
     def _begin(self) -> None:
         """Called whenever there is one more call, or one more idle worker."""
-        self._running = {call for call in self._running if not call.ended}  # those of a loop that is closed say no more
+        loop = asyncio.get_running_loop()
+        self._running = {
+            call for call in self._running if call.loop is loop and not call.ended
+        }  # others' ends are not told here
         self._waiting = [call for call in self._waiting if not call.result.done()]
         while self._waiting and len(self._running) < self._threads:
             call = min(self._waiting, key=lambda waiting: waiting.due())
@@ -118,8 +121,8 @@ class Call:
         self.begun_at = 0.0
         self.ended = False
         self._function = function
-        self._loop = asyncio.get_running_loop()
-        self.result: asyncio.Future[Any] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[Any] = self.loop.create_future()
 
     def work(self, end: Callable[[Call], None]) -> None:
         """On the lane's thread. `end` is called on the loop, before the result is given."""
@@ -146,7 +149,7 @@ class Call:
 
     def _post(self, function: Callable[..., Any], *args: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: so is whoever waited
-            self._loop.call_soon_threadsafe(function, *args)
+            self.loop.call_soon_threadsafe(function, *args)
 
 
 class _Pipe(Generic[T]):

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from duologue import clock
-from duologue.audio import Resampler, to_pcm16
 from duologue.config import Config
 from duologue.core.playout import Pacing
-from duologue.engines import Sound, Speaker, Style
+from duologue.engines import Speaker, Style
 from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError, EngineError
+from duologue.line import Line
 from duologue.load import Gauge
 from duologue.metrics import Metrics
 from duologue.places.thread import needed
@@ -231,29 +231,25 @@ def voices(lineup: Lineup) -> tuple[Voice, ...]:
 async def _spoken(
     voice: Speaker, text: str, style: Style, rate: int, limit_s: float
 ) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
-    sent, index, began_at = 0, 0, clock.now()
+    line, index, began_at = Line(rate), 0, clock.now()
     needed(
-        lambda: began_at + sent / rate
+        lambda: began_at + line.made / rate
     )  # a listener at the other end plays it as it comes: conversations may go first
-    resampler: Resampler | None = None
     watched = Watch(limit_s).over(voice.speak(_once(text), style), voice.about.name)
     async with aclosing(watched) as sounds:  # type: ignore[type-var]
         async for sound in sounds:
-            resampler = resampler or Resampler(sound.rate, rate)
-            pcm = to_pcm16(resampler.push(sound.samples))
-            yield ReplyAudio(0, index, pcm, rate, _ms(sent, rate), _words(sound, _ms(sent, rate)), False)
-            sent, index = sent + len(pcm) // 2, index + 1
-    tail = to_pcm16(resampler.flush()) if resampler else b""
-    yield ReplyAudio(0, index, tail, rate, _ms(sent, rate), (), True)
-    yield ReplyDone(0, text, _ms(sent + len(tail) // 2, rate), voice.about.name)
+            at_ms = _ms(line.made, rate)
+            pcm, placed = line.push(sound)
+            words = tuple((word.text, _ms(word.end, rate)) for word in placed)
+            yield ReplyAudio(0, index, pcm, rate, at_ms, words, False)
+            index += 1
+    at_ms = _ms(line.made, rate)
+    yield ReplyAudio(0, index, line.flush(), rate, at_ms, (), True)
+    yield ReplyDone(0, text, _ms(line.made, rate), voice.about.name)
 
 
 async def _once(text: str) -> AsyncIterator[str]:
     yield text
-
-
-def _words(sound: Sound, at_ms: float) -> tuple[tuple[str, float], ...]:
-    return tuple((word.text, round(at_ms + word.end * 1000 / sound.rate, 1)) for word in sound.words)
 
 
 def _ms(samples: int, rate: int) -> float:

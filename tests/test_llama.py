@@ -120,6 +120,17 @@ def test_requests_name_their_slot_and_keep_its_cache(serve: Serve) -> None:
     assert [request["max_tokens"] for request in server.requests] == [80, 80, 80, 0]
 
 
+def test_without_instructions_the_model_gets_guidance_and_with_them_only_these(serve: Serve) -> None:
+    server = replies()
+    writer = serve(server)
+    brief = Message("system", "Be brief.")
+    asyncio.run(words(writer))
+    asyncio.run(writer.prefill(Prompt("c", QUESTION)))
+    asyncio.run(words(writer, brief, *QUESTION))
+    first = [request["messages"][0]["content"] for request in server.requests]
+    assert first == [llama.GUIDANCE.content, llama.GUIDANCE.content, brief.content]
+
+
 @pytest.mark.parametrize(
     ("error", "code", "retryable"),
     [
@@ -467,6 +478,12 @@ def watched(writer: llama.LlamaWriter) -> Iterator[Watched]:
 def test_it_knows_the_capital_of_france(writer: llama.LlamaWriter) -> None:
     instructions = Message("system", "You are a helpful assistant. Reply in one short English sentence.")
     assert "Paris" in asyncio.run(words(writer, instructions, *QUESTION))
+
+
+@pytest.mark.models
+def test_without_instructions_a_reply_is_short(writer: llama.LlamaWriter) -> None:
+    reply = asyncio.run(words(writer, Message("user", "Hello, who are you?"), conversation="bare"))
+    assert 1 <= len(reply.split()) <= 30
 
 
 @pytest.mark.models

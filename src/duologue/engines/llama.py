@@ -42,6 +42,9 @@ BATCH: Final = 32
 STOP: Final = ["\n"]
 """A spoken answer is one paragraph; what small models put after it is a list or a second try."""
 
+GUIDANCE: Final = Message("system", "Reply in one short English sentence.")
+"""For a client that sends no instructions: without any, the packaged model babbles until `max_tokens` stops it."""
+
 UNSPEAKABLE: Final = ["*", "**", " *", " **", "#", "##", "###", "`", "```", "_", "|"]
 """Tokens that only make sense on a page."""
 
@@ -209,7 +212,7 @@ class _Call:
     def __init__(self, slots: Slots, prompt: Prompt, room: int, request: Mapping[str, Any]) -> None:
         self._slots = slots
         self._conversation = prompt.conversation
-        self._messages = list(prompt.messages)
+        self._messages = _guided(prompt.messages)
         self._room = room
         # With its progress reported, a request calls back after every batch, and so can be stopped while it reads.
         self._request = {**request, "stream": True, "return_progress": True, "cache_prompt": True}
@@ -271,6 +274,10 @@ class _Call:
             self._loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
         except RuntimeError:  # the loop is closed, and so is the reader
             self._stopped.set()
+
+
+def _guided(messages: Sequence[Message]) -> list[Message]:
+    return list(messages) if messages[0].role == "system" else [GUIDANCE, *messages]
 
 
 class _Running:

@@ -146,7 +146,7 @@ def test_closing_a_stream_ends_its_thread(folder: Path) -> None:
 
 
 def test_two_streams_never_mix(model: VoxtralRealtime) -> None:
-    """50 runs of four at once are 300 pairs of streams side by side, in a third of the time that 200 runs of two take.
+    """50 runs of four at once are 300 pairs of streams side by side, with half the streams of 200 runs of two.
 
     Threads are made to switch; without a copy of the model for each stream, about one in five goes wrong.
     """

@@ -111,7 +111,7 @@ class Dialogue:
 
     def steps(self) -> list[str]:
         """The golden form: what was decided and told, one line each, with times; sound blocks left out."""
-        return [_line(row) for row in self.rows if row["name"] not in ("ReplyAudio", "ReplyWord", "Ready")]
+        return [_line(row) for row in self.rows if row["name"] not in ("ReplyAudio", "ReplyWord", "Ready", "Token")]
 
 
 def _line(row: Row) -> str:

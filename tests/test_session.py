@@ -364,6 +364,15 @@ def test_on_a_strained_machine_a_reply_is_begun_when_its_turn_is_decided_and_non
     assert after[0] == pytest.approx(0.0, abs=0.01)
 
 
+def test_each_token_is_in_the_trace_with_its_time_the_drafts_too() -> None:
+    seen = play([(1, 2)], 5)
+    tokens = [(row["t"], row["text"]) for row in seen.rows if row["name"] == "Token"]
+    assert "".join(text for _, text in tokens) == seen.of(ReplyDone)[0].text
+    assert tokens[0][0] < decided_at(seen)[0]  # made while the pause still grew
+    first_word = seen.of(ReplyWord)[0]
+    assert first_word.first_token_latency_ms == 0.0
+
+
 def test_nobody_waits_for_a_draft_that_a_strained_machine_does_not_make() -> None:
     assert decided_at(play([(1, 2)], 5, strained=True)) == pytest.approx([2.016 + PAUSE_S], abs=0.001)
 

@@ -22,7 +22,7 @@ from duologue.errors import ClientError
 from duologue.feelings import Feelings, noted
 from duologue.protocols import Fact, Item, ReplyCall, ReplyRequest, Writing, call_item, reply_item
 from duologue.reply import Reply
-from duologue.trace import Audible
+from duologue.trace import Audible, Token
 from duologue.wishes import Wishes
 from duologue.work import Work
 
@@ -32,7 +32,7 @@ BREATH_MS = 500.0
 MOST_ASIDES = 4
 """At once: as many as the packaged writer answers in parallel."""
 
-Mark: TypeAlias = Callable[[Audible], None]
+Mark: TypeAlias = Callable[[Audible | Token], None]
 
 
 class Replies:
@@ -238,6 +238,7 @@ class Replies:
             spoken=writing.spoken,
             audio=audio,
             prepared=lambda: self._happened(DraftSettled(reply.turn)),
+            wrote=lambda text: self._mark(Token(reply.turn, text)),
         )
         if self._parked:
             reply.park()

@@ -39,7 +39,7 @@ class Reply:
 
     `text` is what the user asked, as `audio` for a model that hears, and `request` what the client asked for; a draft for others
     is void. One that is not `spoken` has no sound. `prepared` is called once, if there is something to hear (or to read) while
-    the turn is undecided.
+    the turn is undecided; `wrote` with each piece of text as the model made it.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Reply:
         spoken: bool = True,
         audio: Audio | None = None,
         prepared: Callable[[], None] = lambda: None,
+        wrote: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.turn = turn
         self.text = text
@@ -69,6 +70,7 @@ class Reply:
         self.prepared = False
         """There is something to hear, or of one that is not spoken, to read."""
         self._prepared = prepared
+        self._wrote = wrote
         self._pacing = pacing
         self._rate = rate
         self._tell = tell
@@ -96,6 +98,7 @@ class Reply:
         else:
             self._first_token_at = self._first_token_at or now
             if isinstance(item, Text):
+                self._wrote(item.text)
                 self._written.append(item.text)
                 self._ready += [(word, now) for word in self._words.push(item.text)]
             else:

@@ -59,6 +59,14 @@ class Audible:
     after_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Mark: the model made this piece of the reply, as text, just now; that of a draft too, which nobody may ever see."""
+
+    turn: Turn
+    text: str
+
+
 class TraceFile:
     """A sink: one JSON line a row, flushed as written, so that a crash loses nothing that was told.
 

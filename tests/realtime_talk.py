@@ -35,6 +35,7 @@ class Talk:
         self.sent: list[str] = []
         self.session: Session
         self._realtime = Realtime("gpt-realtime", **{"speech": config.speech, "patience": config.patience, **settings})
+        self._extended = bool(settings.get("extensions"))
         self._engines = engines
         self._config = config
         self._began = 0.0
@@ -119,7 +120,7 @@ class Talk:
 
     def _got(self, messages: Sequence[str]) -> None:
         for message in messages:
-            event = checked(message)
+            event = json.loads(message) if "duologue." in message and self._extended else checked(message)
             self.events.append((round(clock.now() - self._began, 3), event))
             if (act := self._on.pop(event["type"], None)) is not None:
                 asyncio.get_running_loop().call_soon(act, event)

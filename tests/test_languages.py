@@ -18,7 +18,7 @@ from duologue.config import Languages
 from duologue.engines import About, Pause, Prompt, Style, Transcript
 from duologue.engines.scripted import ABOUT, ScriptedWriter
 from duologue.languages import LANGUAGES, Following, Guess, TextDetector, best_first, instruction
-from duologue.protocols import Command, Configure, Failure, Heard, Type
+from duologue.protocols import Command, Configure, Degraded, Heard, ReplyDone, Type
 
 SPANISH, HINDI = Type("¿Qué tiempo hace hoy en Madrid?"), Type("आज दिल्ली में मौसम कैसा है?")
 
@@ -212,7 +212,7 @@ def test_a_spoken_turn_is_answered_in_its_language() -> None:
     seen, told, styles = talk(spans=[(1, 3.2), (6, 8.2)], recognizer=Hears(["mr", "en"]))
     assert [style.language for style in styles] == ["mr", "en"]
     assert ["in Marathi" in told[0], "reply in" in told[-1]] == [True, False]
-    assert not seen.of(Failure)
+    assert not seen.of(Degraded)
 
 
 def test_a_short_spoken_turn_does_not_switch_the_language() -> None:
@@ -222,7 +222,8 @@ def test_a_short_spoken_turn_does_not_switch_the_language() -> None:
 
 def test_why_a_language_is_not_heard_is_told_once() -> None:
     seen, _, _ = talk(spans=[(1, 3.2), (6, 8.2)], recognizer=Hears(["en"], "is being fetched"))
-    assert [(failure.code, failure.message) for failure in seen.of(Failure)] == [("degraded", "is being fetched")]
+    assert [fact.message for fact in seen.of(Degraded)] == ["is being fetched"]
+    assert len(seen.of(ReplyDone)) == 2, "both turns are answered"
 
 
 def test_following_what_is_heard_can_be_switched_off(detector: TextDetector) -> None:

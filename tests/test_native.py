@@ -151,6 +151,10 @@ FACTS: list[tuple[p.Fact, list[str | bytes]]] = [
         p.Failure("engine_failed", "llama: no more memory", 2),
         ['{"type":"error","code":"engine_failed","message":"llama: no more memory","turn":2}'],
     ),
+    (
+        p.Degraded("only English is heard well", 2),
+        ['{"type":"error","code":"degraded","message":"only English is heard well","turn":null}'],
+    ),
 ]
 
 WRONG: list[tuple[str | bytes, str]] = [

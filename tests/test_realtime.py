@@ -182,7 +182,7 @@ def test_a_session_does_not_change_its_kind(transcription: bool, type: str) -> N
         ("idle_timeout", ["session_expired"]),
         ("session_expired", ["session_expired"]),
         ("internal_error", ["internal_error"]),
-        ("degraded", []),
+        ("engine_failed", []),
     ],
 )
 def test_only_the_end_of_a_session_is_an_error_of_its_own(code: str, expected: list[str]) -> None:
@@ -198,17 +198,38 @@ def test_who_is_to_blame_is_said() -> None:
     assert client.refuse(ClientError("invalid_api_key", "not that"))["type"] == "invalid_request_error"
 
 
+def test_what_is_done_less_well_is_an_error_to_nobody_and_told_to_those_who_ask() -> None:
+    """pipecat ends at an error, and so does a program of npm's `openai` that listens to none."""
+    assert Client().tell(p.Degraded("piper is not here"), p.Degraded("may be Hindi", 1)) == []
+    realtime = Client(extensions=frozenset({"notice"})).realtime
+    told = [json.loads(m) for fact in (p.Degraded("x"), p.Degraded("y", 1)) for m in realtime.tell(fact)]
+    assert [event["type"] for event in told] == ["duologue.notice"] * 2
+    assert [(event["code"], event["message"], event["item_id"]) for event in told] == [
+        ("degraded", "x", None),
+        ("degraded", "y", USER),
+    ]
+
+
+def test_a_failure_that_no_event_of_openais_tells_is_a_notice() -> None:
+    """Words that could not be found out, for a client that wants no words."""
+    realtime = Client(extensions=frozenset({"notice"})).realtime
+    realtime.tell(p.UserSpeech(1, True, 0.0))
+    (notice,) = map(json.loads, realtime.tell(p.Failure("engine_failed", "the recogniser broke", 1)))
+    assert (notice["type"], notice["code"], notice["item_id"]) == ("duologue.notice", "engine_failed", USER)
+
+
 FELT = p.Felt(1, "sad", 1.204, 0.871, ("words: 'triste'",))
 SPOKEN = p.ReplyVoice(1, "espeak", "es", (("kokoro", "is not here"),), "gentle", "cannot")
+NOTICE = p.Degraded("may be Hindi", 1)
 LATENCY = p.Latency(1, {"voice_to_voice": 600.0}, {"silence": 600.0})
 
 
 @pytest.mark.parametrize(
-    "asked", [(), ("emotion",), ("language", "latency"), ("language", "emotion", "voice", "latency")]
+    "asked", [(), ("emotion",), ("language", "latency"), ("language", "emotion", "voice", "notice", "latency")]
 )
 def test_other_events_are_sent_only_to_those_who_asked_for_them(asked: tuple[str, ...]) -> None:
     client = Client(extensions=frozenset(asked))
-    facts = (*spoken_turn(1, "Hola."), FELT, began(1), SPOKEN, LATENCY)
+    facts = (*spoken_turn(1, "Hola."), FELT, began(1), SPOKEN, NOTICE, LATENCY)
     told = [m for fact in facts for m in client.realtime.tell(fact)]
     extra = {event["type"]: event for m in told if (event := json.loads(m))["type"].startswith("duologue.")}
     assert list(extra) == [f"duologue.{name}" for name in asked]
@@ -223,7 +244,7 @@ def test_other_events_name_what_they_are_of() -> None:
     client = Client(extensions=frozenset(EXTENSIONS))
     told = [
         json.loads(m)
-        for fact in (*spoken_turn(1, "Hola."), FELT, began(1), SPOKEN, LATENCY)
+        for fact in (*spoken_turn(1, "Hola."), FELT, began(1), SPOKEN, NOTICE, LATENCY)
         for m in client.realtime.tell(fact)
     ]
     extra = {event["type"]: event for event in told}

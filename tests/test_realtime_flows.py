@@ -174,6 +174,16 @@ def edits(client: Client) -> None:
     client.tell(p.ItemAdded(added.item, "note1"), p.ItemHeard(added.item.id, "", "the recogniser failed"))
 
 
+def degraded(client: Client) -> None:
+    """What is done less well than it should be ends nothing: neither the words of the turn nor the response that is under way."""
+    client.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
+    client.tell(p.Degraded("piper is not here"))
+    *heard, final = spoken_turn(1, "What is the capital of France?")
+    client.tell(*heard, p.Degraded("this may be Hindi", 1), final)
+    said = reply(1, "It is Paris.")
+    client.tell(*said[:3], p.Degraded("this may be Hindi", 1), *said[3:], heard_out(1, "It is Paris."))
+
+
 FLOWS = {
     "voice_turn": voice_turn,
     "typed_turn": typed_turn,
@@ -186,6 +196,7 @@ FLOWS = {
     "nobody_speaks": nobody_speaks,
     "beside": beside,
     "edits": edits,
+    "degraded": degraded,
 }
 
 

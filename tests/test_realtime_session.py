@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from dialogue import TIMINGS, lineup, says
 from realtime_talk import Talk, talk
 
-from duologue.audio import to_pcm16
+from duologue import protocols as p
+from duologue.audio import Frame, to_pcm16
 from duologue.config import override
-from duologue.engines import Prompt, Text, ToolCall, ToolCallPart
-from duologue.engines.scripted import ScriptedWriter
+from duologue.engines import Pause, Prompt, Sound, Style, Text, ToolCall, ToolCallPart, Transcript
+from duologue.engines.scripted import ScriptedRecognizer, ScriptedSpeaker, ScriptedWriter
+from duologue.errors import EngineError
 
 LONG = (
     "This is a long reply that goes on for a while, so that there is time enough to do something in the middle of it."
@@ -356,3 +361,63 @@ def test_a_transcription_session_gives_words_and_no_answers() -> None:
     done = held.of("conversation.item.input_audio_transcription.completed")
     assert [event["transcript"] for event in done] == ["hello", "goodbye"]
     assert not held.of("response.created")
+
+
+# ── What fails and ends nothing ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class DoubtfulEars(ScriptedRecognizer):
+    """Says with each turn that its language is not heard well."""
+
+    async def transcribe(self, audio: AsyncIterator[Frame | Pause]) -> AsyncIterator[Transcript]:
+        async for transcript in super().transcribe(audio):
+            yield replace(transcript, notice="this may be Hindi")
+
+
+class FragileVoice(ScriptedSpeaker):
+    """Loses its voice after so many sounds."""
+
+    sounds = 3
+
+    async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+        given = 0
+        async for sound in super().speak(text, style):
+            if given == self.sounds:
+                raise EngineError("fragile", "lost its voice")
+            given += 1
+            yield sound
+
+
+@pytest.mark.parametrize("asked", [frozenset[str](), frozenset({"notice", "voice"})])
+def test_what_only_works_less_well_reaches_those_who_ask_and_ends_no_response(asked: frozenset[str]) -> None:
+    """A voice that could not be loaded, a language that is not heard well, and a voice that dies in the middle of the reply."""
+    fragile = FragileVoice()
+    fragile.about = replace(fragile.about, name="fragile")
+    engines = lineup(
+        recognizer=DoubtfulEars(texts=("hello", "and now")),
+        writer=ScriptedWriter(replies=(LONG,)),
+        speakers=(fragile, ScriptedSpeaker()),
+        warnings=("piper: no such file [model_missing]; going on without it",),
+    )
+    held = talk([(1, 2)], 12, (0.1, lambda held: held.update(audio=TRANSCRIBED)), engines=engines, extensions=asked)
+    completed = "conversation.item.input_audio_transcription.completed"
+    assert [kind for kind in held.types() if not kind.startswith("duologue.")] == [
+        "session.created",
+        "session.updated",
+        *TURN,
+        completed,
+        *REPLY,
+    ]
+    assert held.responses() == [("completed", None)]
+    item = held.of("response.done")[0]["response"]["output"][0]
+    assert item["content"] == [{"type": "output_audio", "transcript": LONG}]
+    notices = [(event["message"][:13], event["item_id"]) for event in held.of("duologue.notice")]
+    voices = [(event["speaker"], event["passed_over"]) for event in held.of("duologue.voice")]
+    if not asked:
+        assert (notices, voices) == ([], [])
+        return
+    assert notices == [("piper: no suc", None), ("this may be H", p.user_item("s1", 1))]
+    assert voices == [
+        ("fragile", []),
+        ("scripted", [{"speaker": "fragile", "reason": "fragile: lost its voice"}]),
+    ]

@@ -23,6 +23,7 @@ from duologue.engines.scripted import (
 )
 from duologue.errors import EngineError
 from duologue.protocols import (
+    Degraded,
     Failure,
     Interrupted,
     ReplyAudio,
@@ -205,4 +206,5 @@ def test_the_last_voice_failing_ends_the_turn_with_what_was_heard() -> None:
 
 def test_what_could_not_be_loaded_is_told_at_the_start() -> None:
     seen = play([], 0.1, engines=lineup(warnings=("piper: no such file [model_missing]; going on without it",)))
-    assert [(failure.code, failure.turn) for failure in seen.of(Failure)] == [("degraded", None)]
+    assert [(told.message[:6], told.turn) for told in seen.of(Degraded)] == [("piper:", None)]
+    assert not seen.of(Failure)

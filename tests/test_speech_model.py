@@ -14,7 +14,7 @@ from duologue.engines import Piece, Prompt, Text, Transcript
 from duologue.engines.by_ear import ByEar
 from duologue.engines.scripted import ScriptedWriter
 from duologue.errors import EngineError
-from duologue.protocols import Fact, Failure, Heard, Interrupted, ReplyDone, ReplyWord, Type, Understood
+from duologue.protocols import Degraded, Fact, Failure, Heard, Interrupted, ReplyDone, ReplyWord, Type, Understood
 
 SAID = ("What is the capital of France?", "And of Spain?")
 
@@ -129,9 +129,9 @@ def test_who_speaks_a_language_that_the_model_does_not_know_is_told_once() -> No
         certain = 0.6
 
     seen = talk(Foreign(), [(1, 2.5), (6, 7.5)], 11)
-    (told,) = seen.of(Failure)
-    assert (told.code, told.turn) == ("degraded", None)
+    (told,) = seen.of(Degraded)
+    assert told.turn is None
     assert "Tamil was heard, which hearing does not understand" in told.message
     assert "polyglot" in told.message
     assert [fact.text for fact in seen.of(ReplyDone)] == ["Paris.", "Madrid."]
-    assert not talk(Doubtful(), [(1, 2.5)], 6).of(Failure)
+    assert not talk(Doubtful(), [(1, 2.5)], 6).of(Degraded)

@@ -7,6 +7,7 @@ turns, drafts or clients; whoever calls `answer` may cancel it at any await.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
@@ -17,6 +18,8 @@ from duologue.errors import EngineError
 from duologue.places.thread import needed
 from duologue.prosody import unmet
 from duologue.watch import Watch
+
+log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 0.05
 """How often a voice that waits for more text looks at the sound in hand: as it shrinks, a smaller piece becomes right."""
@@ -127,6 +130,7 @@ class Answer:
                 self._failed[voice.about.name] = error.message
                 if place == len(self._voices) - 1:
                     raise
+                log.warning("the voice %s failed, the next one goes on: %s", voice.about.name, error.message)
             else:
                 return
 

@@ -23,7 +23,7 @@ from duologue.engines import UNHEARD, Prompt, Transcript, TurnDetector
 from duologue.engines.lineup import Lineup
 from duologue.errors import EngineError
 from duologue.languages import AUTO, ENOUGH_S, Guess
-from duologue.protocols import Fact, Failure, Heard
+from duologue.protocols import Degraded, Fact, Heard
 from duologue.wishes import Wishes
 from duologue.work import Work
 
@@ -137,7 +137,8 @@ class Listener:
         """The user's language, unless only the model that answers will know the words."""
         if transcript.notice not in ("", self._noticed):
             self._noticed = transcript.notice
-            self._tell(Failure("degraded", transcript.notice, turn.number))
+            log.warning("turn %s: %s", turn, transcript.notice)
+            self._tell(Degraded(transcript.notice, turn.number))
         if self._ear is not None and transcript.text.strip() and transcript.text != UNHEARD:
             certain = transcript.language_confidence
             enough = len(self._ear.frames) * FRAME_S >= ENOUGH_S or certain == 1.0  # who has no doubts is not doubted

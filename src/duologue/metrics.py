@@ -46,6 +46,8 @@ class Metrics:
                 self._reopened.inc()
             case "Failure":
                 self._errors.labels(row["code"]).inc()
+            case "Degraded":
+                self._errors.labels("degraded").inc()
             case "Latency":
                 for stage, ms in row["marks"].items():
                     self._stages.labels(stage).observe(ms / 1000)

@@ -18,6 +18,7 @@ from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, from_pcm16
 from duologue.errors import ConfigError
 from duologue.protocols import (
     Cursor,
+    Degraded,
     Ducked,
     Fact,
     Failure,
@@ -146,3 +147,5 @@ def _told(fact: Fact, loudspeaker: Loudspeaker) -> None:
             print(f"Reply: {fact.text}\n", flush=True)
         case Failure():
             print(f"Error: {fact.message} [{fact.code}]\n", flush=True)
+        case Degraded():
+            print(f"Note: {fact.message}\n", flush=True)

@@ -105,6 +105,8 @@ def _line(row: Row) -> str:
             return "       [the user went on: the turn was reopened]"
         case "Failure":
             return f"Error: {row['message']} [{row['code']}]"
+        case "Degraded":
+            return f"Note:  {row['message']}"
     return ""
 
 

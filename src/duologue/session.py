@@ -120,7 +120,7 @@ class Session:
                 self._make_parts(tasks)
                 self._tell(p.Ready(self.name, self._in_force(), self._lineup.names()))
                 for warning in self._lineup.warnings:
-                    self._tell(p.Failure("degraded", warning))
+                    self._tell(p.Degraded(warning))
                 await self._until_idle()
                 self._work.cancel()
         finally:

@@ -15,7 +15,7 @@ from duologue.core.events import Turn
 from duologue.engines import SpeechModel, Transcript
 from duologue.errors import EngineError
 from duologue.languages import SURE, name_of
-from duologue.protocols import Fact, Failure, Understood, user_item
+from duologue.protocols import Degraded, Fact, Understood, user_item
 from duologue.work import Work
 
 INSTEAD = "The recognizer `polyglot` hears all seven languages; a text model that knows this one has to answer."
@@ -98,4 +98,5 @@ class Understanding:
             return
         self._warned.add(language)
         told = f"{name_of(language)} was heard, which {about.name} does not understand: do not rely on its answers."
-        self._tell(Failure("degraded", f"{told} {INSTEAD}"))
+        log.warning("%s", told)
+        self._tell(Degraded(f"{told} {INSTEAD}"))

@@ -38,6 +38,7 @@ from duologue.protocols.commands import (
 )
 from duologue.protocols.facts import (
     Configured,
+    Degraded,
     Ducked,
     Exported,
     Fact,
@@ -84,6 +85,7 @@ __all__ = [
     "Configured",
     "Cursor",
     "CutItem",
+    "Degraded",
     "Dialect",
     "Ducked",
     "EndTurn",

@@ -334,6 +334,14 @@ class Failure:
     turn: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """Something is done less well than it should be, and nothing has ended by it. `turn` is None where it belongs to none."""
+
+    message: str
+    turn: int | None = None
+
+
 Fact: TypeAlias = (
     Ready
     | Configured
@@ -368,4 +376,5 @@ Fact: TypeAlias = (
     | Latency
     | Exported
     | Failure
+    | Degraded
 )

@@ -66,6 +66,26 @@ PLAYBACK = Outgoing(
     (TURN, Part("playing", "boolean", "it begins", lambda fact: isinstance(fact, p.PlaybackStarted))),
 )
 
+ERROR = Outgoing(
+    "error",
+    "Something could not be done; the session lives on unless the socket closes next.",
+    (
+        Part(
+            "code",
+            "string",
+            "stable, for programs; `degraded`: it is only done less well than it should be",
+            lambda fact: fact.code if isinstance(fact, p.Failure) else "degraded",
+        ),
+        Part("message", "string", "one sentence, for people"),
+        Part(
+            "turn",
+            "integer or null",
+            "the turn that ended by it, if one did",
+            lambda fact: fact.turn if isinstance(fact, p.Failure) else None,
+        ),
+    ),
+)
+
 SERVER: Mapping[type[p.Fact], Outgoing] = {
     p.Ready: Outgoing(
         "ready",
@@ -241,15 +261,8 @@ SERVER: Mapping[type[p.Fact], Outgoing] = {
         "Answers `export`.",
         (Part("conversation", "object", "`turns` (role, content, timestamp, latency_ms …) and `total_turns`"),),
     ),
-    p.Failure: Outgoing(
-        "error",
-        "Something could not be done; the session lives on unless the socket closes next.",
-        (
-            Part("code", "string", "stable, for programs"),
-            Part("message", "string", "one sentence, for people"),
-            Part("turn", "integer or null", "the turn that ended by it, if one did"),
-        ),
-    ),
+    p.Failure: ERROR,
+    p.Degraded: ERROR,
 }
 
 UNTOLD: frozenset[type[p.Fact]] = frozenset(

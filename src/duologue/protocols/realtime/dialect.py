@@ -246,11 +246,20 @@ class Realtime:
         if waiting is not None:
             error = described(Refusal(fact.code, fact.message), waiting, fault=True)
             messages.append(self._say(RealtimeErrorEvent, error=error))
-        return messages
+        return messages or self._notice(fact.code, fact.message, fact.turn)
+
+    def _degraded(self, fact: p.Degraded) -> list[str]:
+        """No `error`: pipecat gives up at one, and a program of npm's `openai` without a listener for errors ends. Only those who
+        ask are told; for all others it is in the server's log."""
+        return self._notice("degraded", fact.message, fact.turn)
+
+    def _notice(self, code: str, message: str, turn: int | None) -> list[str]:
+        item = None if turn is None else p.user_item(self._scene.session, turn)
+        return self._extension("notice", code=code, message=message, item_id=item)
 
     def _ending(self, fact: p.Failure) -> list[str]:
         if fact.code not in ENDINGS:
-            return []
+            return self._notice(fact.code, fact.message, None)
         error = Refusal(ENDINGS[fact.code], fact.message)
         return [self._say(RealtimeErrorEvent, error=described(error, Asked()))]
 
@@ -338,6 +347,7 @@ TOLD: Final[Mapping[type, Teller]] = {
     p.ItemCut: lambda realtime, fact: realtime._editing.cut(fact),
     p.Latency: Realtime._latency,
     p.Failure: Realtime._failure,
+    p.Degraded: Realtime._degraded,
 }
 """What each fact is told as."""
 

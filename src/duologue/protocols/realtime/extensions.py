@@ -37,6 +37,11 @@ EXTENSIONS: Final[Mapping[str, Extension]] = MappingProxyType(
             "which engine speaks from here on, in which language and tone; which better ones do not, and what it cannot do of "
             "the tone, with the reasons",
         ),
+        "notice": Extension(
+            ("code", "message", "item_id"),
+            "what is done less well than it should be (`degraded`: a model is missing, a language is not heard well), or failed "
+            "and is told by no event of OpenAI's; of which user's turn, or null. No response ends by it",
+        ),
         "latency": Extension(
             ("response_id", "marks_ms", "parts_ms"),
             "the waterfall of the response: see [architecture](architecture.md#latency)",

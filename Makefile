@@ -54,4 +54,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .clients $(VOXTRAL) .voices .voices .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients $(VOXTRAL) .voices .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import zipfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_voices
 from apart_parts import ODD, lead, make, register
 
 from duologue import cli, clock
@@ -409,29 +411,43 @@ def installed(tmp_path: Path, name: str) -> Path:
     return make(tmp_path / name, ODD, site)
 
 
+def versions(python: Path) -> tuple[str, ...]:
+    """Of transformers and numpy, as a worker there would import them."""
+    ask = "from importlib.metadata import version; print(version('transformers'), version('numpy'))"
+    told = subprocess.run((str(python), "-c", ask), capture_output=True, text=True, check=True)
+    return tuple(told.stdout.split())
+
+
 @pytest.mark.models
 @pytest.mark.realtime
 def test_chatterbox_and_parler_serve_one_conversation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: list[Any]
 ) -> None:
-    """The real libraries in the environments that ship, with random weights: transformers 5.2.0 beside 4.46.1."""
-    register(monkeypatch, chatterbox="real_voices:load_chatterbox", parler="real_voices:load_parler")
-    places = {"chatterbox": installed(tmp_path, "chatterbox"), "parler": installed(tmp_path, "indic_parler")}
+    """Both engines as they ship, in the environments that ship, with random weights."""
+    register(monkeypatch, chatterbox="real_voices:load_chatterbox", indic_parler="real_voices:load_parler")
+    names = ("chatterbox", "indic_parler")
+    places = {name: installed(tmp_path, name) for name in names}
+    assert versions(places["chatterbox"]) == ("5.2.0", "1.26.4")
+    assert versions(places["indic_parler"]) == ("4.46.1", "2.4.6")
+    settings: dict[str, Any] = {name: {"model": str(tmp_path / f"{name}.weights")} for name in names}
+    clip = tiny_voices.clip(tmp_path / "ann.wav", 1.5)
+    settings["chatterbox"] |= {"clips": {"ann": str(clip)}, "voice": "ann"}
     engines = Engines(
-        "scripted", "none", "scripted", "scripted", ("chatterbox", "parler"),
+        "scripted", "none", "scripted", "scripted", names,
         places={name: str(python) for name, python in places.items()},
-        settings={"chatterbox": {"folder": str(tmp_path)}, "scripted": {"replies": ["So it is."]}},
+        settings=settings | {"scripted": {"replies": ["So it is."]}},
     )  # fmt: skip
     made = lineup.load(engines, Path)
     try:
         assert made.warnings == ()
-        licences = {voice.about.name: voice.about.licence for voice in workers}
-        assert licences["chatterbox"].startswith("transformers 5.2.0, numpy 1.26.4")
-        assert licences["parler"].startswith("transformers 4.46.1, numpy 2.")
+        assert {voice.about.name: voice.about.licence for voice in workers} == {
+            "chatterbox": "MIT",
+            "indic_parler": "Apache-2.0",
+        }
 
         async def use(talk: Talk) -> None:
-            replies = [await talk.reply(voice, number) for number, voice in enumerate(("chatterbox", "parler"), 1)]
-            assert [reply.speaker for reply in replies] == ["chatterbox", "parler"]
+            replies = [await talk.reply(voice, number) for number, voice in enumerate(("ann", "Mary"), 1)]
+            assert [reply.speaker for reply in replies] == list(names)
             assert all(reply.audio_ms > 100 for reply in replies)
 
         asyncio.run(talking(App(Config(engines=engines), made), use))

@@ -34,9 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def speaker(folder: Path) -> Iterator[ClauseSpeaker]:
     lane = Lane("parler")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indic_parler, "TOKENS_A_CHAR", 1)  # random weights never end by themselves
-        patch.setattr(indic_parler, "TOKENS_LEAST", 40)
+    with tiny_voices.small_parler():
         yield indic_parler.load(Loading(Path, lane, {"model": str(folder)}))
     lane.close()
 

@@ -153,10 +153,13 @@ def make_dia(folder: Path) -> tuple[Path, Path]:
 @contextmanager
 def small_chatterbox() -> Iterator[None]:
     """Meanwhile its transformers are small (the decoder's size is fixed: 264 M), a text has 10 tokens of speech instead of up to
-    1,000, and the decoder takes one step instead of ten. Everything else is the library's own."""
+    1,000, the decoder takes one step instead of ten, and what the engine loads says nothing that is no sound. Everything else
+    is the library's own."""
     from chatterbox.models.s3gen import S3Gen
     from chatterbox.models.t3 import T3
     from chatterbox.models.t3.llama_configs import LLAMA_CONFIGS
+
+    from duologue.engines import chatterbox
 
     with pytest.MonkeyPatch.context() as patch:
         for name, changes in (
@@ -170,6 +173,7 @@ def small_chatterbox() -> Iterator[None]:
             (S3Gen, "inference", {"n_cfm_timesteps": 1}),
         ):
             patch.setattr(owner, method, _with(getattr(owner, method), limit))
+        patch.setattr(chatterbox, "_open", _only_sounds(chatterbox._open))
         yield
 
 
@@ -181,7 +185,7 @@ def _with(method: Any, limit: dict[str, Any]) -> Any:
     return limited
 
 
-def only_sounds(model: Any) -> None:
+def _only_sounds(opened: Any) -> Any:
     """Random weights choose tokens that are no sound and have no place in the decoder's table."""
 
     def mask(module: Any, given: Any, logits: Any) -> Any:
@@ -189,7 +193,12 @@ def only_sounds(model: Any) -> None:
         logits[..., 6561] = logits[..., 6563:] = -1e9
         return logits
 
-    model.t3.speech_head.register_forward_hook(mask)
+    def masked(*given: Any, **named: Any) -> Any:
+        model, languages = opened(*given, **named)
+        model.t3.speech_head.register_forward_hook(mask)
+        return model, languages
+
+    return masked
 
 
 def make_chatterbox(folder: Path) -> Path:
@@ -282,6 +291,17 @@ def clip(path: Path, seconds: float, loud: float = 0.1) -> Path:
 
 
 # ── Indic Parler ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def small_parler() -> Iterator[None]:
+    """Meanwhile a text has some 40 frames and no more: random weights never end by themselves."""
+    from duologue.engines import indic_parler
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indic_parler, "TOKENS_A_CHAR", 1)
+        patch.setattr(indic_parler, "TOKENS_LEAST", 40)
+        yield
 
 
 def make_parler(folder: Path) -> Path:

@@ -105,25 +105,12 @@ class Dia:
                 temperature=settings.temperature,
                 top_p=settings.top_p,
                 top_k=settings.top_k,
-                stopping_criteria=StoppingCriteriaList([_Watch(listener)]),
+                stopping_criteria=StoppingCriteriaList([listener.criterion]),
             )
             listener.check()
             made = self._processor.batch_decode(codes)[0]
         sound: Audio = np.asarray(made.float().cpu().numpy(), np.float32).reshape(-1)
         return sound
-
-
-class _Watch:
-    """A stopping criterion: asked after every token, it ends all of it by raising. Never says "enough"."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def __call__(self, ids: Any, scores: Any, **more: Any) -> Any:
-        import torch
-
-        self._listener.check()
-        return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
 
 
 def load(loading: Loading) -> ClauseSpeaker:

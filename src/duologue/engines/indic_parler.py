@@ -117,24 +117,10 @@ class Parler:
                 prompt_attention_mask=said.attention_mask,
                 do_sample=True,
                 max_new_tokens=TOKENS_LEAST + TOKENS_A_CHAR * len(text),
-                stopping_criteria=StoppingCriteriaList([_Watch(listener)]),
+                stopping_criteria=StoppingCriteriaList([listener.criterion]),
             )
         sound: Audio = np.asarray(made.float().cpu().numpy(), np.float32).reshape(-1)
         return sound
-
-
-class _Watch:
-    """A stopping criterion: asked after every token, it ends all of it by raising. Stopping politely would decode for seconds
-    what was made so far."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def __call__(self, ids: Any, scores: Any, **more: Any) -> Any:
-        import torch
-
-        self._listener.check()
-        return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
 
 
 def load(loading: Loading) -> ClauseSpeaker:

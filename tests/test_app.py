@@ -285,9 +285,27 @@ def test_the_next_voice_is_not_asked_for_the_first_ones_name() -> None:
     assert asked == [""]
 
 
-def test_a_voice_that_breaks_off_is_not_followed_by_another() -> None:
+@pytest.mark.parametrize("rate", [24_000, 22_050])
+def test_where_a_voice_breaks_off_the_next_says_the_rest(rate: int) -> None:
+    """At whatever rate: the words are where they would have been, none is said twice and none is lost."""
+    text = "Hello there, you. And there you are."
+    other = ScriptedSpeaker(rate=rate)
+    other.about = replace(other.about, name="other", sample_rate=rate)
+    *whole, _ = spoken(lineup(), text)
+    *blocks, done = spoken(lineup(speakers=(Fragile(chunk_s=0.72, fails_at=1), other)), text)
+    assert done == ReplyDone(0, text, done.audio_ms, "other")
+    assert done.audio_ms == pytest.approx(len(text) * 60, abs=1)
+    assert [block.index for block in blocks] == list(range(len(blocks)))
+    assert [block.final for block in blocks].index(True) == len(blocks) - 1
+    assert sum(len(block.pcm) for block in blocks) == pytest.approx(sum(len(block.pcm) for block in whole), abs=64)
+    words, expected = ([word for block in said for word in block.words] for said in (blocks, whole))
+    assert [word for word, _ in words] == [word for word, _ in expected]
+    assert [at for _, at in words] == pytest.approx([at for _, at in expected], abs=1)
+
+
+def test_where_the_last_voice_breaks_off_there_is_nothing_more() -> None:
     with pytest.raises(EngineError):
-        spoken(lineup(speakers=(Fragile(fails_at=1), ScriptedSpeaker())))
+        spoken(lineup(speakers=(Fragile(), Fragile(fails_at=1))))
 
 
 def test_when_no_voice_can_begin_the_last_ones_reason_is_told() -> None:

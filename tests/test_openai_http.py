@@ -7,19 +7,22 @@ import base64
 import io
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import numpy as np
 import openai
 import pytest
 import soundfile
+from dialogue import lineup
 from openai import AsyncOpenAI
 from openai_wire import GatedApp, SpeakingApp, serving, soon, transcribe, wav
 
+from duologue.app import App
 from duologue.audio import Audio, from_pcm16
-from duologue.config import Limits
-from duologue.engines import Style
+from duologue.config import Config, Limits
+from duologue.engines import Sound, Style
+from duologue.engines.scripted import ScriptedSpeaker
 from duologue.errors import EngineError
 from duologue.protocols import ReplyAudio, ReplyDone
 from duologue.protocols.openai_audio import MEDIA
@@ -178,14 +181,43 @@ def test_a_stream_of_events_says_what_went_wrong() -> None:
     asyncio.run(main())
 
 
-def test_a_voice_that_gives_nothing_is_not_waited_for_for_ever() -> None:
+class Stalls(ScriptedSpeaker):
+    """After its first word."""
+
+    async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+        async for sound in super().speak(text, style):
+            yield sound
+            await asyncio.Event().wait()
+
+
+class Breaks(ScriptedSpeaker):
+    """After its first word."""
+
+    async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+        async for sound in super().speak(text, style):
+            yield sound
+            raise EngineError("worker", "died", code="worker_died")
+
+
+@pytest.mark.parametrize("voice", [Stalls, Breaks])
+@pytest.mark.parametrize("name", MEDIA)
+def test_the_next_voice_says_the_rest_of_the_same_file(name: str, voice: type[ScriptedSpeaker]) -> None:
     async def main() -> None:
-        app = GatedApp()
-        async with serving(app, Limits(engine_s=0.1)) as client:
+        engines = lineup(speakers=(voice(chunk_s=0.3), ScriptedSpeaker(rate=16_000)))
+        async with serving(App(Config(limits=Limits(engine_s=0.2)), engines)) as client:
+            answer = await client.audio.speech.create(**SPEECH | {"response_format": name})
+        assert len(decoded(name, answer.content)) / RATE == pytest.approx(len(TEXT) * 0.06, abs=0.1)
+
+    asyncio.run(main())
+
+
+def test_a_voice_that_gives_nothing_more_is_not_waited_for_for_ever() -> None:
+    async def main() -> None:
+        app = App(Config(limits=Limits(engine_s=0.1)), lineup(speakers=(Stalls(),)))
+        async with serving(app) as client:
             with pytest.raises(openai.InternalServerError) as failed:  # a FLAC leaves whole, so nothing of it had left
                 await client.audio.speech.create(**SPEECH, response_format="flac")
             assert failed.value.code == "engine_timeout"
-            await soon(app.silent)
 
     asyncio.run(main())
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 from duologue import clock
+from duologue.aloud import Aloud
 from duologue.config import Config
 from duologue.core.playout import Pacing
-from duologue.engines import Speaker, Style
+from duologue.engines import Style
 from duologue.engines.lineup import Lineup
-from duologue.errors import ClientError, EngineError
-from duologue.line import Line
+from duologue.errors import ClientError
 from duologue.load import Gauge
 from duologue.metrics import Metrics
-from duologue.places.thread import needed
 from duologue.protocols import (
     Fact,
     Failure,
@@ -35,7 +34,6 @@ from duologue.sound_files import Recording
 from duologue.tone import policy
 from duologue.trace import Sink, TraceFile
 from duologue.transcribing import Segment, Transcriber
-from duologue.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +110,7 @@ class App:
         return self._transcriber.transcribe(self.lineup, recording, language)
 
     async def speak(self, text: str, style: Style, rate: int) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
-        """`text` aloud at `rate` Hz, unpaced; the next voice of the chain takes over if one fails before its first sound.
+        """`text` aloud at `rate` Hz, unpaced; where a voice fails, the next of the chain says the rest.
 
         Raises `ClientError` (not_ready, unknown_voice, language_not_spoken) and `EngineError` of the last voice.
         """
@@ -124,20 +122,10 @@ class App:
         voices = self.lineup.voices(style.language, style.voice)
         if not voices:
             raise ClientError("language_not_spoken", f"no voice here speaks {style.language!r}")
-        limit_s = self.config.limits.engine_s
-        begun = False  # then no other voice may take over
-        for voice in voices:
-            try:
-                async with aclosing(_spoken(voice, text, style.of(voice.about), rate, limit_s)) as facts:
-                    async for fact in facts:
-                        begun = True
-                        yield fact
-            except EngineError as error:
-                if begun or voice is voices[-1]:
-                    raise
-                log.warning("%s cannot say it, the next voice does: %s", voice.about.name, error)
-            else:
-                return
+        aloud = Aloud(text, rate, self.config.limits.engine_s)
+        async with aclosing(aloud.by(voices, style)) as facts:
+            async for fact in facts:
+                yield fact
 
     def _occupy(self, session: Occupied) -> None:
         self._open[session] = clock.now()
@@ -226,34 +214,6 @@ def voices(lineup: Lineup) -> tuple[Voice, ...]:
         for about in (speaker.about for speaker in lineup.speakers)
         for name in sorted(about.voices) or [""]
     )
-
-
-async def _spoken(
-    voice: Speaker, text: str, style: Style, rate: int, limit_s: float
-) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
-    line, index, began_at = Line(rate), 0, clock.now()
-    needed(
-        lambda: began_at + line.made / rate
-    )  # a listener at the other end plays it as it comes: conversations may go first
-    watched = Watch(limit_s).over(voice.speak(_once(text), style), voice.about.name)
-    async with aclosing(watched) as sounds:  # type: ignore[type-var]
-        async for sound in sounds:
-            at_ms = _ms(line.made, rate)
-            pcm, placed = line.push(sound)
-            words = tuple((word.text, _ms(word.end, rate)) for word in placed)
-            yield ReplyAudio(0, index, pcm, rate, at_ms, words, False)
-            index += 1
-    at_ms = _ms(line.made, rate)
-    yield ReplyAudio(0, index, line.flush(), rate, at_ms, (), True)
-    yield ReplyDone(0, text, _ms(line.made, rate), voice.about.name)
-
-
-async def _once(text: str) -> AsyncIterator[str]:
-    yield text
-
-
-def _ms(samples: int, rate: int) -> float:
-    return round(samples * 1000 / rate, 1)
 
 
 def _counting_names() -> Callable[[], str]:

@@ -29,7 +29,6 @@ from duologue.sound_files import RATE, Recording, encoder, open_recording
 from duologue.transcribing import Segment
 from duologue.transports import App
 from duologue.transports.live import STALLED_S, Live
-from duologue.watch import Watch
 
 LONGEST_S = 3 * 3600.0
 """Of one recording: silence can be packed so tightly that an upload holds days of it."""
@@ -116,8 +115,7 @@ class _Audio:
         """The file's bytes, as the voice gives its sound."""
         file = encoder(wanted.format)
         style = Style(wanted.language, wanted.voice, speed=wanted.speed)
-        spoken = Watch(self._limits.engine_s).over(self._app.speak(wanted.text, style, RATE), "the voice")
-        async with aclosing(spoken) as facts:  # type: ignore[type-var]
+        async with aclosing(self._app.speak(wanted.text, style, RATE)) as facts:
             async for fact in facts:
                 if isinstance(fact, ReplyAudio) and (data := await step(file.write, fact.pcm)):
                     yield data

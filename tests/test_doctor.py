@@ -18,7 +18,7 @@ from dialogue import lineup
 from duologue import cli, doctor
 from duologue.app import App
 from duologue.capabilities import NAMES, SAD, Proof, prove_all
-from duologue.config import Config, Engines
+from duologue.config import Config, Engines, with_profile
 from duologue.emotion import Emotion
 from duologue.engines import Prompt, Sound, Style, Text
 from duologue.engines.scripted import ScriptedEmotion, ScriptedSpeaker, ScriptedWriter, unmoved
@@ -113,8 +113,13 @@ def test_a_model_that_fails_is_reported() -> None:
 SCRIPTED = Config(engines=Engines("scripted", "scripted", "scripted", "scripted", ("scripted",), "scripted"))
 
 
+def bare(folder: Path, config: Config) -> Config:
+    """Without models and environments."""
+    return replace(config, models=str(folder), engines=replace(config.engines, environments=str(folder)))
+
+
 def test_what_is_not_here_is_reported_and_the_rest_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = doctor.run(Config(models=str(tmp_path)), as_json=True)
+    status = doctor.run(bare(tmp_path, Config()), as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert status == 1
     assert not any(model["present"] for model in told["models"])
@@ -132,7 +137,7 @@ def test_the_page_for_people_has_every_part(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asyncio, "run", virtual.run)
-    status = doctor.run(replace(SCRIPTED, models=str(tmp_path)), as_json=False)
+    status = doctor.run(bare(tmp_path, SCRIPTED), as_json=False)
     out = capsys.readouterr().out
     assert status == 1  # the scripted model has no memory
     for part in (
@@ -151,6 +156,17 @@ def test_the_page_for_people_has_every_part(
     assert "  + WebRTC" in out
     assert "  + languages are told apart" in out
     assert "cannot run: " in out
+
+
+def test_a_profile_that_cannot_run_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gguf = with_profile(bare(tmp_path, Config()), "voxtral-gguf")
+    assert doctor.run(gguf, as_json=False) == 1
+    out = capsys.readouterr().out
+    assert out.count("fetch a model and its mmproj") == 1
+    assert "  the profile voxtral-gguf cannot run here: voxtral_gguf has no model: " in out
+    assert "`--profile packaged` runs on any machine" in out
+    assert "  writer         voxtral_gguf     cannot run: see the warnings\n" in out
+    assert out.count("not tried: there are no engines") == len(NAMES) + 1
 
 
 def test_each_environment_is_tried(tmp_path: Path) -> None:

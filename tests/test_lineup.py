@@ -92,6 +92,14 @@ def test_what_cannot_be_done_without_stops_the_start(broken: dict[str, Exception
     assert lanes() == []
 
 
+def test_no_voice_is_fetched_for_a_server_that_cannot_start(broken: dict[str, Exception]) -> None:
+    broken["w"] = ConfigError("cannot_run_here", "no CUDA GPU was found")
+    broken["first"] = broken["second"] = AssertionError("nobody asks for it")
+    with pytest.raises(ConfigError, match="no CUDA GPU"):
+        load()
+    assert lanes() == []
+
+
 def test_without_any_voice_the_last_ones_reason_is_told(broken: dict[str, Exception]) -> None:
     broken["first"], broken["second"] = EngineError("first", "one"), EngineError("second", "two")
     with pytest.raises(EngineError) as failed:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import pytest
 from dialogue import voice
 
-from duologue.engines import Loading, Message, Prompt, Text
+from duologue.engines import Loading, Message, Prompt, Text, voxtral_gguf
 from duologue.engines.voxtral_gguf import VoxtralGguf, load
 from duologue.errors import ConfigError, EngineError
 from duologue.models import open_store
@@ -96,6 +96,20 @@ def test_without_files_it_says_where_they_are() -> None:
     assert error.value.code == "model_missing"
     with pytest.raises(ConfigError, match="no file /nowhere"):
         load(loading({"model": "/nowhere.gguf"}))
+
+
+def test_too_little_memory_is_said_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the CPU's: what a GPU counts is llama.cpp's to judge."""
+    monkeypatch.setattr(voxtral_gguf, "memory_gb", lambda: 1.0)
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"no model")
+    with pytest.raises(ConfigError, match=r"2\.0 GB of memory are needed, and 1\.0 GB are free") as error:
+        load(loading({"model": str(file), "slots": 4}))
+    assert error.value.code == "cannot_run_here"
+    with pytest.raises(EngineError):
+        load(loading({"model": str(file), "slots": 4, "gpu_layers": 99}))
+    with pytest.raises(EngineError):
+        load(loading({"model": str(file), "slots": 1, "context": 512}))
 
 
 def test_a_file_that_is_no_model_is_said_so(tmp_path: Path) -> None:

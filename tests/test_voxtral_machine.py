@@ -11,7 +11,7 @@ import tiny_voxtral
 
 from duologue import cli, config
 from duologue.config import Config
-from duologue.engines import Loading, voxtral_machine
+from duologue.engines import Loading, voxtral_machine, weights
 from duologue.engines.voxtral_machine import KNOWN, lacking
 from duologue.engines.weights import Weights
 from duologue.errors import ConfigError
@@ -69,6 +69,15 @@ def _silence(path: Path) -> None:
     import soundfile
 
     soundfile.write(path, np.zeros(1_600, np.float32), 16_000)
+
+
+def test_memory_that_caches_would_give_back_is_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = tmp_path / "meminfo"
+    told.write_text("MemTotal: 16000000 kB\nMemFree: 500000 kB\nMemAvailable:   8000000 kB\n")
+    monkeypatch.setattr(weights, "MEMORY", told)
+    assert weights.memory_gb() == pytest.approx(8.192)
+    monkeypatch.setattr(weights, "MEMORY", tmp_path / "not Linux")
+    assert weights.memory_gb() > 0.5
 
 
 def test_without_a_gpu_only_what_is_small_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +168,7 @@ def tiny_voxtral_or_skip() -> None:
 def test_a_profile_changes_the_engines_that_nobody_chose() -> None:
     voxtral = config.with_profile(Config(), "voxtral")
     assert (voxtral.engines.recognizer, voxtral.engines.writer) == ("by_ear", "voxtral")
-    assert voxtral.engines.speakers == Config().engines.speakers
+    assert voxtral.engines.speakers == ("chatterbox", *Config().engines.speakers)
     assert config.with_profile(voxtral, "packaged") == Config()
     live = config.with_profile(voxtral, "voxtral-live")
     assert (live.engines.recognizer, live.engines.writer) == ("voxtral_realtime", "llama")

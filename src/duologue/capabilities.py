@@ -85,9 +85,9 @@ async def prove_all(app: App) -> list[Proof]:
     return _in_order([*proofs, await _routing(app), _told_apart(app), await _feelings(app)])
 
 
-def unproved(why: str) -> list[Proof]:
-    """When there is nothing to prove it with."""
-    return [Proof(name, "fails", why) for name in NAMES]
+def unproved() -> list[Proof]:
+    """When there is nothing to prove it with; why, is said once and elsewhere."""
+    return [Proof(name, "fails", "not tried: there are no engines") for name in NAMES]
 
 
 def _in_order(proofs: list[Proof]) -> list[Proof]:

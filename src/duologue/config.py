@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 from duologue.core.clauses import Cutting
 from duologue.core.patience import Patience
@@ -154,11 +154,14 @@ class Config:
     engines: Engines = Engines()
 
 
+ON_A_GPU: Final = ("chatterbox", *Engines().speakers)
+"""A voice that cannot be loaded costs a warning, and the next one speaks."""
+
 PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "packaged": {},
-        "voxtral": {"recognizer": "by_ear", "writer": "voxtral"},
-        "voxtral-live": {"recognizer": "voxtral_realtime"},
+        "voxtral": {"recognizer": "by_ear", "writer": "voxtral", "speakers": ON_A_GPU},
+        "voxtral-live": {"recognizer": "voxtral_realtime", "speakers": ON_A_GPU},
         "voxtral-gguf": {"recognizer": "by_ear", "writer": "voxtral_gguf"},
         "remote": {"recognizer": "by_ear", "writer": "voxtral_http"},
     }

@@ -10,13 +10,13 @@ import asyncio
 import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, Final, Literal, get_args
 
-from duologue import __version__
+from duologue import __version__, profiles
 from duologue.app import App
 from duologue.capabilities import Proof, prove_all, unproved
 from duologue.config import Config
@@ -46,7 +46,7 @@ def run(config: Config, as_json: bool) -> int:
     folder = config.engines.environments
     with ExitStack() as stack:
         loaded, warnings = _lineup(config, stack)
-        proofs = asyncio.run(prove_all(App(config, loaded))) if loaded else unproved(warnings[0])
+        proofs = asyncio.run(prove_all(App(config, loaded))) if loaded else unproved()
         proofs.append(_webrtc(config, loaded))
         told = {
             "versions": _versions(),
@@ -62,9 +62,9 @@ def run(config: Config, as_json: bool) -> int:
 
 def _lineup(config: Config, stack: ExitStack) -> tuple[lineup.Lineup | None, list[str]]:
     try:
-        loaded = lineup.load(config.engines, open_store(config.models).folder)
+        loaded = profiles.load(config, pull=False)
     except DuologueError as error:
-        return None, [f"{error.message} [{error.code}]"]
+        return None, [f"the profile {config.profile} cannot run here: {error.message} [{error.code}]"]
     stack.callback(loaded.close)
     return loaded, list(loaded.warnings)
 
@@ -72,7 +72,7 @@ def _lineup(config: Config, stack: ExitStack) -> tuple[lineup.Lineup | None, lis
 def _webrtc(config: Config, loaded: lineup.Lineup | None) -> Proof:
     """Proved by a call to oneself, on a loop of its own."""
     if loaded is None:
-        return Proof(WEBRTC, "fails", "there are no engines to call")
+        return Proof(WEBRTC, "fails", "not tried: there are no engines")
     try:
         from duologue import loopback
 
@@ -199,7 +199,7 @@ def _as_text(told: Mapping[str, Any]) -> str:
             for model in told["models"]
         ),
         "\nEngines",
-        *(f"  {each['task']:14} {each['name']:11} {_declared(each)}" for each in told["engines"]),
+        *(f"  {each['task']:14} {each['name']:16} {_declared(each, told['warnings'])}" for each in told["engines"]),
         "\nEnvironments",
         *(
             f"  {each['name']:18} {each['state']:10} {each['python'] or '-':8} {', '.join(each['engines'])}: {each['worker']}"
@@ -216,9 +216,14 @@ def _presence(model: Mapping[str, Any]) -> str:
     return "present" if model["present"] else "missing"
 
 
-def _declared(engine: Mapping[str, Any]) -> str:
+def _declared(engine: Mapping[str, Any], warnings: Sequence[str]) -> str:
     if engine["about"] is None:
-        return f"cannot run: {engine['error']}"
+        why, _, _ = engine["error"].rpartition(" [")
+        return (
+            "cannot run: see the warnings"
+            if any(why in each for each in warnings)
+            else f"cannot run: {engine['error']}"
+        )
     about = engine["about"]
     spoken = [f"speaks {' '.join(about['languages'])}"] if engine["task"] == "speaker" else about["languages"]
     can = {"streaming": about["streaming"], "emotion": about["emotion"]} if engine["task"] == "speaker" else {}

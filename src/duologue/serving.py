@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from duologue import profiles
 from duologue.app import App
 from duologue.config import Config
-from duologue.engines import lineup
-from duologue.models import open_store
 from duologue.transports.server import serve
 
 
@@ -17,8 +16,7 @@ async def run(config: Config) -> None:
     app = App(config)
 
     async def warm() -> None:
-        store = open_store(config.models)
-        app.lineup = await asyncio.to_thread(lineup.load, config.engines, store.folder, store.pull)
+        app.lineup = await asyncio.to_thread(profiles.load, config, pull=True)
         for warning in app.lineup.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         await app.rehearse()

@@ -16,14 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from duologue import microphone
+from duologue import microphone, profiles
 from duologue.app import App
 from duologue.audio import INPUT_RATE, Audio, read_audio, resample, write_wav
 from duologue.caller import Caller, Exchange
 from duologue.config import Config
-from duologue.engines import lineup
 from duologue.errors import ClientError, ConfigError
-from duologue.models import open_store
 from duologue.replay import waterfall
 from duologue.trace import Waterfall
 
@@ -58,8 +56,7 @@ def run_microphone(config: Config) -> int:
 @contextmanager
 def warm(config: Config) -> Iterator[App]:
     """An App with its engines loaded; warnings go to stderr. Raises the loading engine's `DuologueError`."""
-    store = open_store(config.models)
-    loaded = lineup.load(config.engines, store.folder, store.pull)
+    loaded = profiles.load(config, pull=True)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     try:

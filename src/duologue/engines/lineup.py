@@ -140,18 +140,28 @@ class _Loader:
         self._warnings: list[str] = []
 
     def lineup(self) -> Lineup:
+        """What there must be comes first: a voice may take minutes to fetch, or the GPU's last memory."""
+        engines = self._engines
+        needed: list[tuple[Task, str]] = [
+            ("writer", engines.writer),  # takes longest
+            ("recognizer", engines.recognizer),
+            ("vad", engines.vad),
+        ]
         wanted: list[tuple[Task, str]] = [
-            ("writer", self._engines.writer),  # first: it takes longest
-            *(("speaker", name) for name in self._engines.speakers),
-            ("recognizer", self._engines.recognizer),
-            ("turn_detector", self._engines.turn_detector),
-            ("vad", self._engines.vad),
-            ("emotion", self._engines.emotion),
+            *(("speaker", name) for name in engines.speakers),
+            ("turn_detector", engines.turn_detector),
+            ("emotion", engines.emotion),
         ]
         with ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="duologue-load") as pool:
-            results = list(pool.map(lambda task: self._try(*task), wanted))
-        found = dict(zip(wanted, results, strict=True))
+            found = self._all(pool, needed)
+            if not any(isinstance(result, DuologueError) for result in found.values()):
+                found |= self._all(pool, wanted)
         return self._assemble(found)
+
+    def _all(
+        self, pool: ThreadPoolExecutor, wanted: list[tuple[Task, str]]
+    ) -> dict[tuple[Task, str], Engine | DuologueError | None]:
+        return dict(zip(wanted, pool.map(lambda each: self._try(*each), wanted), strict=True))
 
     def _try(self, task: Task, name: str) -> Engine | DuologueError | None:
         if name == "none":
@@ -168,12 +178,12 @@ class _Loader:
         texts = TextDetector()
         try:
             lineup = Lineup(
+                writer=cast(Writer, self._need(found["writer", self._engines.writer])),
+                recognizer=cast(Recognizer, self._need(found["recognizer", self._engines.recognizer])),
                 vad=cast(VadModel, self._need(found["vad", self._engines.vad])),
                 turn_detector=cast(
                     TurnDetector | None, self._spare(found["turn_detector", self._engines.turn_detector])
                 ),
-                recognizer=cast(Recognizer, self._need(found["recognizer", self._engines.recognizer])),
-                writer=cast(Writer, self._need(found["writer", self._engines.writer])),
                 speakers=self._voices([found["speaker", name] for name in self._engines.speakers]),
                 emotion=cast(EmotionModel | None, self._spare(found["emotion", self._engines.emotion])),
                 warnings=tuple(self._warnings),

@@ -19,10 +19,17 @@ from duologue.engines import Loading, llama
 from duologue.engines import settings as settings_table
 from duologue.engines.voxtral_http import Settings as Asking
 from duologue.engines.voxtral_http import VoxtralHttp
+from duologue.engines.weights import GB, memory_gb
 from duologue.errors import ConfigError, EngineError
 
 SOURCE: Final = "https://huggingface.co/ggml-org/Voxtral-Mini-3B-2507-GGUF"
 """Where llama.cpp's authors keep both files."""
+
+MEMORY_GB: Final = 8.0
+"""Free, and the 3B model in 4 bits has ample room, with its projector and what conversations keep."""
+
+TOKEN_BYTES: Final = 122_880
+"""That a conversation keeps of each token: 30 layers of 8 heads of 128 keys and values, 16 bits each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class VoxtralGguf(VoxtralHttp):
 
 
 def load(loading: Loading) -> VoxtralGguf:
-    """Raises `ConfigError`: bad_setting, unknown_setting, model_missing; `EngineError`: engine_load_failed."""
+    """Raises `ConfigError`: bad_setting, unknown_setting, model_missing, cannot_run_here; `EngineError`: engine_load_failed."""
     settings = settings_table.read(Settings(), loading.settings, "voxtral_gguf", from_zero=frozenset({"gpu_layers"}))
     _check(settings)
     folder = tempfile.TemporaryDirectory(prefix="duologue-")
@@ -77,9 +84,14 @@ def _check(settings: Settings) -> None:
     if not settings.model:
         text = f"fetch a model and its mmproj from {SOURCE}, and name both in engines.settings.voxtral_gguf"
         raise ConfigError("model_missing", f"voxtral_gguf has no model: {text} (model, projector)")
-    for path in (settings.model, settings.projector):
-        if path and not Path(path).expanduser().is_file():
+    paths = [Path(path).expanduser() for path in (settings.model, settings.projector) if path]
+    for path in paths:
+        if not path.is_file():
             raise ConfigError("model_missing", f"there is no file {path}")
+    needed = (sum(path.stat().st_size for path in paths) + settings.slots * settings.context * TOKEN_BYTES) / GB
+    if not settings.gpu_layers and memory_gb() < needed:
+        text = f"{needed:.1f} GB of memory are needed, and {memory_gb():.1f} GB are free"
+        raise ConfigError("cannot_run_here", f"{settings.model} cannot run here: {text}")
 
 
 def _serve(settings: Settings, path: Path) -> Any:

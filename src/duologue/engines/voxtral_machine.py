@@ -32,10 +32,12 @@ PACKAGES: Final = {"torch": (2, 6), "transformers": (5, 3), "mistral-common": (1
 PATTERNS: Final = ["*.json", "model*.safetensors"]
 """Of a repository; Mistral's hold the same weights a second time, as `consolidated.safetensors`."""
 
+LIVE: Final = "mistralai/Voxtral-Mini-4B-Realtime-2602"
+
 KNOWN: Final = {
     "mistralai/Voxtral-Mini-3B-2507": Weights("Apache-2.0", 9.4, 11.0),
     "mistralai/Voxtral-Small-24B-2507": Weights("Apache-2.0", 48.5, 55.0),
-    "mistralai/Voxtral-Mini-4B-Realtime-2602": Weights("Apache-2.0", 8.9, 14.0),
+    LIVE: Weights("Apache-2.0", 8.9, 14.0),
 }
 
 
@@ -56,7 +58,7 @@ def prepare(model: str, revision: str, device: str, *, fetch: bool = True) -> Pl
         folder = _cached(model, revision) or folder
         faults = [] if folder.is_dir() else list(_no_room(weights))
     if faults:
-        raise ConfigError("cannot_run_here", f"{model} cannot run here: {'; '.join(faults)}. {instead()}")
+        raise ConfigError("cannot_run_here", f"{model} cannot run here: {'; '.join(faults)}")
     if not folder.is_dir():
         if not fetch:
             text = f"{model} is not here; `duologue serve` fetches it: {weights.download_gb:g} GB, {weights.licence}"
@@ -86,12 +88,9 @@ def lacking(weights: Weights, device: str) -> Iterator[str]:
         yield from lacking_on_gpu(weights, chosen(device))
 
 
-def instead() -> str:
-    """What would run on this machine, as far as can be seen without trying."""
-    cures = ["`--profile packaged` runs on any machine", "`--profile remote` asks a server elsewhere"]
-    if memory_gb() >= 8.0:
-        cures.insert(0, "`--profile voxtral-gguf` runs the 3B model on this CPU, slowly")
-    return f"Instead: {'; '.join(cures)}"
+def fits(model: str) -> bool:
+    """Whether this machine could run a known model on its GPU, as far as can be seen without trying."""
+    return not any(lacking(KNOWN[model], "auto"))
 
 
 def open_model(kind: str, place: Place) -> tuple[Any, Any]:

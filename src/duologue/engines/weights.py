@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Final
 from duologue.errors import ConfigError
 
 GB: Final = 1e9
+
+MEMORY: Final = Path("/proc/meminfo")
 
 SMALL: Final = 1 * GB
 """Weights up to here run on a CPU unasked: nothing that was trained to converse is so small, and of voices only quick ones."""
@@ -148,7 +151,11 @@ def no_room(weights: Weights) -> Iterator[str]:
 
 
 def memory_gb() -> float:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB
+    """That can be had without swapping: what is free, and on Linux what its caches would give back."""
+    with suppress(OSError):
+        if found := re.search(r"^MemAvailable:\s+(\d+) kB", MEMORY.read_text(), re.MULTILINE):
+            return int(found[1]) * 1024 / GB
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB
 
 
 def cached(model: str, revision: str, patterns: Sequence[str]) -> Path | None:

@@ -15,7 +15,7 @@ import virtual
 from duologue import clock
 from duologue.answer import Answer
 from duologue.core.clauses import Cutting
-from duologue.engines import Piece, Sound, Speaker, Style, Text, ToolCall, Word
+from duologue.engines import Piece, Reading, Sound, Speaker, Style, Text, ToolCall, Word
 from duologue.engines.scripted import WORDS, ScriptedSpeaker
 from duologue.errors import EngineError
 from duologue.places.thread import Lane
@@ -184,6 +184,56 @@ def test_a_voice_that_hangs_is_passed_over_like_one_that_fails() -> None:
         await answer(kept, [Listing(hangs_at=2), Listing(name="second")]).run(tokens(REPLY, 0.0))
         assert kept.spoken() == REPLY
         assert clock.now() >= 5.0
+
+    virtual.run(main())
+
+
+async def reading(batches: int, batch_s: float) -> AsyncIterator[Piece | Sound]:
+    for batch in range(batches):
+        await asyncio.sleep(batch_s)
+        yield Reading(batch + 1, 12)
+
+
+async def reads_and_speaks() -> AsyncIterator[Piece | Sound]:
+    async for piece in reading(12, 4.0):
+        yield piece
+    async for piece in tokens(REPLY):
+        yield piece
+
+
+async def reads_and_hangs() -> AsyncIterator[Piece | Sound]:
+    async for piece in reading(3, 4.0):
+        yield piece
+    await asyncio.Event().wait()
+
+
+def test_a_source_that_reads_for_long_is_waited_for_and_nobody_hears_of_it() -> None:
+    async def main() -> None:
+        kept = Kept()
+        await answer(kept, [Listing()]).run(reads_and_speaks())
+        assert clock.now() >= 48.0
+        assert (kept.text(), kept.spoken()) == (REPLY, REPLY)
+        assert not [item for item in kept.items if isinstance(item, Reading)]
+
+    virtual.run(main())
+
+
+def test_a_source_that_hangs_while_it_reads_is_not() -> None:
+    async def main() -> None:
+        with pytest.raises(EngineError) as failed:
+            await answer(Kept(), [Listing()]).run(reads_and_hangs())
+        assert failed.value.code == "engine_timeout"
+        assert clock.now() == pytest.approx(3 * 4.0 + 5.0)
+
+    virtual.run(main())
+
+
+def test_what_is_read_is_no_token_of_the_reply() -> None:
+    async def main() -> None:
+        kept = Kept()
+        made = Answer([], Style(), kept, cutting=Cutting(), engine_timeout_s=5.0, max_tokens=3)
+        await made.run(reads_and_speaks())
+        assert len(kept.items) == 3
 
     virtual.run(main())
 

@@ -14,10 +14,11 @@ from typing import Any, cast
 import pytest
 
 from duologue.config import Limits
-from duologue.engines import Loading, Message, Prompt, Text, Writer, llama
+from duologue.engines import Loading, Message, Piece, Prompt, Reading, Text, Tool, Writer, llama
 from duologue.errors import ConfigError, EngineError
 from duologue.models import open_store
 from duologue.places.thread import Lane
+from duologue.watch import Watch
 
 QUESTION = (Message("user", "What is the capital of France?"),)
 
@@ -102,6 +103,25 @@ def replies(*events: dict[str, Any]) -> Server:
 async def words(writer: Writer, *messages: Message, conversation: str = "c") -> str:
     pieces = writer.write(Prompt(conversation, messages or QUESTION))
     return "".join([piece.text async for piece in pieces if isinstance(piece, Text)])
+
+
+async def given(writer: Writer, prompt: Prompt) -> list[Piece]:
+    return [piece async for piece in writer.write(prompt)]
+
+
+def read(processed: int, total: int) -> dict[str, Any]:
+    return {"prompt_progress": {"processed": processed, "total": total}, "choices": []}
+
+
+def test_a_prompt_that_is_being_read_is_told_batch_by_batch(serve: Serve) -> None:
+    writer = serve(replies(read(32, 50), read(50, 50), token("Paris.")))
+    assert asyncio.run(given(writer, Prompt("c", QUESTION))) == [Reading(32, 50), Reading(50, 50), Text("Paris.")]
+
+
+def test_so_is_what_is_read_before_the_model_decides_whether_it_calls(serve: Serve) -> None:
+    writer = serve(replies(read(32, 32), token("no")))
+    told = asyncio.run(given(writer, Prompt("c", QUESTION, tools=(Tool("clock"),))))
+    assert told == [Reading(32, 32), Reading(32, 32), Text("no")]
 
 
 def test_tokens_are_passed_on_and_empty_ones_are_not(serve: Serve) -> None:
@@ -232,7 +252,7 @@ class Counted(Server):
         size = sum(len(message["content"].split()) for message in request["messages"])
         if size >= self.context:
             callback({"error": {"code": 400, "n_prompt_tokens": size, "n_ctx": self.context}})
-        elif not callback(token(None) | {"prompt_progress": {"total": size}}):
+        elif not callback(token(None) | {"prompt_progress": {"processed": size, "total": size}}):
             callback(token(f"{size} read"))
 
 
@@ -535,15 +555,24 @@ def test_a_long_history_makes_room_for_the_newest_words(writer: llama.LlamaWrite
 
 
 @pytest.mark.models
-def test_the_longest_text_that_may_be_typed_fits_the_usual_context(folder: Path) -> None:
-    """To read it takes a slow machine half a minute: here it is only begun."""
+@pytest.mark.realtime
+def test_the_longest_text_that_may_be_typed_is_answered_however_long_its_reading_takes(folder: Path) -> None:
+    """Who gives up when nothing came for a second waits for all of it: some seconds, on a slow machine half a minute."""
     text = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8")[: Limits().text_chars]
     engine = llama.load(loading(folder, slots=1))
+
+    async def main() -> list[Piece]:
+        prompt = Prompt("c", [Message("user", text)])
+        return [piece async for piece in Watch(1.0).over(engine.write(prompt), "llama")]
+
     try:
-        with suppress(TimeoutError):
-            asyncio.run(asyncio.wait_for(engine.prefill(Prompt("c", [Message("user", text)])), 0.5))
+        told = asyncio.run(main())
     finally:
         engine.close()
+    readings = [piece for piece in told if isinstance(piece, Reading)]
+    assert readings[-1].read == readings[-1].total > 1_000
+    assert len(readings) > 10
+    assert any(isinstance(piece, Text) for piece in told)
 
 
 @pytest.mark.models
@@ -558,7 +587,7 @@ def test_sixteen_conversations_on_two_slots_are_answered_in_order(writer: llama.
 
     async def one(number: int) -> None:
         async with aclosing(cast(Any, writer.write(Prompt(f"many {number}", QUESTION)))) as pieces:
-            assert (await anext(pieces)).text
+            assert await anext(piece async for piece in pieces if isinstance(piece, Text))
         spoke.append(number)
 
     async def main() -> None:

@@ -3,11 +3,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from duologue.engines import Loading, Message, Piece, Prompt, Text, Tool, ToolCall, ToolCallPart, llama, llama_tools
+from duologue.engines import (
+    Loading,
+    Message,
+    Prompt,
+    Reading,
+    ReplyPiece,
+    Text,
+    Tool,
+    ToolCall,
+    ToolCallPart,
+    llama,
+    llama_tools,
+)
 from duologue.errors import ConfigError, EngineError
 from duologue.models import open_store
 from duologue.places.thread import Lane
@@ -170,9 +183,9 @@ def watched(writer: llama.LlamaWriter) -> Iterator[Watched]:
     writer._servers[0] = real
 
 
-def pieces(writer: llama.LlamaWriter, prompt: Prompt) -> list[Piece]:
-    async def main() -> list[Piece]:
-        return [piece async for piece in writer.write(prompt)]
+def pieces(writer: llama.LlamaWriter, prompt: Prompt) -> list[ReplyPiece]:
+    async def main() -> list[ReplyPiece]:
+        return [piece async for piece in writer.write(prompt) if not isinstance(piece, Reading)]
 
     return asyncio.run(main())
 
@@ -271,7 +284,9 @@ def test_where_it_may_requests_are_calls_and_ordinary_questions_are_not(writer: 
 
     def calls(text: str, *tools: Tool) -> bool:
         async def main() -> bool:
-            return await writer._calls_for(asked(text, tools=tools), tools)
+            async with aclosing(writer.write(asked(text, tools=tools))) as pieces:  # type: ignore[type-var]
+                first = await anext(piece async for piece in pieces if not isinstance(piece, Reading))
+            return not isinstance(first, Text)
 
         return asyncio.run(main())
 

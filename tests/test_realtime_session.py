@@ -16,7 +16,7 @@ from realtime_talk import Talk, talk
 from duologue import protocols as p
 from duologue.audio import Frame, to_pcm16
 from duologue.config import override
-from duologue.engines import Pause, Prompt, Sound, Style, Text, ToolCall, ToolCallPart, Transcript
+from duologue.engines import Pause, Piece, Prompt, Reading, Sound, Style, Text, ToolCall, ToolCallPart, Transcript
 from duologue.engines.scripted import ScriptedRecognizer, ScriptedSpeaker, ScriptedWriter
 from duologue.errors import EngineError
 
@@ -421,3 +421,37 @@ def test_what_only_works_less_well_reaches_those_who_ask_and_ends_no_response(as
         ("fragile", []),
         ("scripted", [{"speaker": "fragile", "reason": "fragile: lost its voice"}]),
     ]
+
+
+class SlowReader(ScriptedWriter):
+    """Reads a minute long, and says so at every fifth second; or not."""
+
+    tells = True
+
+    async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        for batch in range(12):
+            await asyncio.sleep(5.0)
+            if self.tells:
+                yield Reading(batch + 1, 12)
+        async for piece in super().write(prompt):
+            yield piece
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_model_that_is_known_to_read_is_waited_for(tells: bool) -> None:
+    writer = SlowReader(replies=("I have read it.",))
+    writer.tells = tells
+
+    def ask(held: Talk) -> None:
+        held.says("word " * 1_600)
+        held.send("response.create")
+
+    held = talk([], 70, (0.2, ask), engines=lineup(writer=writer), microphone=False)
+    (done,) = held.of("response.done")
+    if tells:
+        assert done["response"]["status"] == "completed"
+        assert done["response"]["output"][0]["content"][0]["transcript"] == "I have read it."
+    else:
+        assert done["response"]["status"] == "failed"
+        assert done["response"]["status_details"]["error"]["code"] == "engine_timeout"
+        assert held.at("response.done")[0] < 21

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from duologue.core.clauses import Clauses, Cutting
-from duologue.engines import Piece, Sound, Speaker, Style, Text
+from duologue.engines import Piece, Reading, ReplyPiece, Sound, Speaker, Style, Text
 from duologue.errors import EngineError
 from duologue.places.thread import needed
 from duologue.prosody import unmet
@@ -28,7 +28,7 @@ LOOK_AGAIN_S = 0.05
 class Taker(Protocol):
     """Whoever takes an answer, by plain calls (in this program: `reply.Reply`)."""
 
-    def give(self, item: Piece | Sound) -> None:
+    def give(self, item: ReplyPiece | Sound) -> None:
         """The next piece of text, or of its sound."""
         ...
 
@@ -97,6 +97,8 @@ class Answer:
     async def _write(self, source: AsyncIterator[Piece | Sound]) -> None:
         async with aclosing(self._reading.over(source, "the model")) as items:  # type: ignore[type-var]
             async for item in items:
+                if isinstance(item, Reading):
+                    continue  # it has reset the watch, which is all that it is for
                 self._taker.give(item)
                 if isinstance(item, Text):
                     self._clauses.push(item.text)

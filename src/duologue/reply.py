@@ -15,7 +15,7 @@ from duologue.audio import Audio
 from duologue.core.events import Turn
 from duologue.core.playout import Block, Pacing, Playout
 from duologue.core.words import WordStream
-from duologue.engines import Piece, Sound, Style, Text, ToolCall, ToolCallPart
+from duologue.engines import ReplyPiece, Sound, Style, Text, ToolCall, ToolCallPart
 from duologue.line import Line
 from duologue.protocols import (
     Ducked,
@@ -91,7 +91,7 @@ class Reply:
 
     # ── From the answer ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def give(self, item: Piece | Sound) -> None:
+    def give(self, item: ReplyPiece | Sound) -> None:
         now = clock.now()
         if isinstance(item, Sound):
             self.playout.push(*self._line.push(item))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +17,8 @@ from duologue.engines import (
     Message,
     Piece,
     Prompt,
+    Reading,
+    ReplyPiece,
     Text,
     Tool,
     ToolCall,
@@ -113,11 +115,20 @@ def ask(*said: Message, conversation: str = "contract", **more: Any) -> Prompt:
     return Prompt(conversation, (INSTRUCTIONS, *said), **more)
 
 
-def answer(writer: Writer, prompt: Prompt) -> AsyncGenerator[Piece, None]:
-    return cast("AsyncGenerator[Piece, None]", writer.write(prompt))
+async def answer(writer: Writer, prompt: Prompt) -> AsyncGenerator[ReplyPiece, None]:
+    """What comes after the reading of the prompt, during which nothing else may come."""
+    begun = False
+    async with aclosing(cast("AsyncGenerator[Piece, None]", writer.write(prompt))) as given:
+        async for piece in given:
+            if isinstance(piece, Reading):
+                assert not begun
+                assert 0 <= piece.read <= piece.total
+                continue
+            begun = True
+            yield piece
 
 
-async def pieces(writer: Writer, prompt: Prompt) -> list[Piece]:
+async def pieces(writer: Writer, prompt: Prompt) -> list[ReplyPiece]:
     return [piece async for piece in answer(writer, prompt)]
 
 
@@ -261,7 +272,7 @@ def test_a_tool_that_is_named_and_not_there_is_a_bad_prompt(kind: Kind) -> None:
 
 
 def test_an_answer_closed_in_the_middle_of_a_call_leaves_nothing_running(kind: Kind) -> None:
-    async def main() -> list[Piece]:
+    async def main() -> list[ReplyPiece]:
         prompt = ask(WEATHER, tools=(TOOL,), tool_choice="required", conversation="closed")
         reply = answer(kind.caller, prompt)
         assert isinstance(await anext(reply), ToolCallPart)

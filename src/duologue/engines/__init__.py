@@ -129,8 +129,20 @@ class Text:
     text: str
 
 
-Piece: TypeAlias = Text | ToolCallPart | ToolCall
-"""What a writer gives. After a ToolCall the reply may go on or end; its result comes with the next prompt."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """So many of the prompt's `total` tokens are read, and there is nothing to say yet. A writer that gives these while it reads
+    a long prompt is known to live: without them it is given up after `limits.engine_s`. Nobody hears of them."""
+
+    read: int
+    total: int
+
+
+ReplyPiece: TypeAlias = Text | ToolCallPart | ToolCall
+"""What a reply is made of. After a ToolCall it may go on or end; the call's result comes with the next prompt."""
+
+Piece: TypeAlias = ReplyPiece | Reading
+"""What a writer gives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from duologue.engines import (
     Pause,
     Piece,
     Prompt,
+    Reading,
     Sound,
     Style,
     Task,
@@ -43,7 +44,7 @@ from duologue.places.wire import Codec
 CODEC: Final = Codec(
     *(About, Word, Sound, Style),
     *(Frame, Pause, Transcript),
-    *(Prompt, Message, Tool, Text, ToolCall, ToolCallPart),
+    *(Prompt, Message, Tool, Text, ToolCall, ToolCallPart, Reading),
 )
 
 KILL_AFTER_S: Final[Mapping[str, float]] = {"token": 4.0, "chunk": 6.0, "sentence": 20.0, "kill": 0.5}

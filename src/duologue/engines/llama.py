@@ -25,7 +25,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 import xllamacpp
 
-from duologue.engines import About, Loading, Message, Piece, Prompt, Text, Tool, llama_tools
+from duologue.engines import About, Loading, Message, Piece, Prompt, Reading, Text, Tool, llama_tools
 from duologue.engines import settings as settings_table
 from duologue.engines.context import without_oldest
 from duologue.engines.llama_tools import CallText
@@ -86,15 +86,26 @@ class LlamaWriter:
         """
         tools = offered(prompt, "llama")
         written: CallText | _Words
-        if await self._calls_for(prompt, tools):
+        calls = _must_call(prompt, tools)
+        if calls is None:
+            decided = ""
+            call = self._call(llama_tools.aside(prompt, tools), **llama_tools.weighing(prompt, tools))
+            async with _Running(call, self._run(call)) as running:
+                async for item in running:
+                    if isinstance(item, Reading):
+                        yield item
+                    else:
+                        decided += item
+            calls = llama_tools.wants_call(decided)
+        if calls:
             written = CallText(new_id(), unbounded=prompt.max_tokens is None)
             call = self._call(llama_tools.aside(prompt, tools), **llama_tools.calling(tools, prompt.max_tokens))
         else:
             written = _Words()
             call = self._call(prompt, **self._words(prompt))
         async with _Running(call, self._run(call)) as running:
-            async for text in running:
-                for piece in written.push(text):
+            async for item in running:
+                for piece in [item] if isinstance(item, Reading) else written.push(item):
                     yield piece
         for piece in written.end():
             yield piece
@@ -111,15 +122,6 @@ class LlamaWriter:
 
     def forget(self, conversation: str) -> None:
         self._slots.forget(conversation)
-
-    async def _calls_for(self, prompt: Prompt, tools: Sequence[Tool]) -> bool:
-        if not tools or prompt.tool_choice != "auto":
-            return bool(tools)
-        if prompt.messages[-1:] and prompt.messages[-1].role != "user":
-            return False  # the output of a call is told, and not asked for again
-        call = self._call(llama_tools.aside(prompt, tools), **llama_tools.weighing(prompt, tools))
-        async with _Running(call, self._run(call)) as running:
-            return llama_tools.wants_call("".join([text async for text in running]))
 
     def _words(self, prompt: Prompt) -> dict[str, Any]:
         most = self._settings.max_tokens
@@ -167,6 +169,15 @@ class LlamaWriter:
         finally:
             self._calls.discard(call)
             call.pieces.put_nowait("")
+
+
+def _must_call(prompt: Prompt, tools: Sequence[Tool]) -> bool | None:
+    """None: the model decides."""
+    if not tools or prompt.tool_choice != "auto":
+        return bool(tools)
+    if prompt.messages[-1:] and prompt.messages[-1].role != "user":
+        return False  # the output of a call is told, and not asked for again
+    return None
 
 
 class Slots:
@@ -220,7 +231,7 @@ class _Call:
         self._stopped = threading.Event()
         self._size = 0  # of the prompt, in tokens: the server counts before it reads
         self._error: Mapping[str, Any] | None = None
-        self.pieces: asyncio.Queue[str] = asyncio.Queue()
+        self.pieces: asyncio.Queue[str | Reading] = asyncio.Queue()
 
     @property
     def is_prefill(self) -> bool:
@@ -264,12 +275,14 @@ class _Call:
                 self._size, self._room = size, min(self._room, error["n_ctx"] - 1)
         if progress := event.get("prompt_progress"):
             self._size = progress["total"]
+            if not self.is_prefill:
+                self._post(Reading(progress["processed"], progress["total"]))
         for choice in event.get("choices", ()):
             if piece := choice["delta"].get("content"):
                 self._post(piece)
         return self._size > self._room or self._stopped.is_set()
 
-    def _post(self, piece: str) -> None:
+    def _post(self, piece: str | Reading) -> None:
         try:
             self._loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
         except RuntimeError:  # the loop is closed, and so is the reader
@@ -281,7 +294,7 @@ def _guided(messages: Sequence[Message]) -> list[Message]:
 
 
 class _Running:
-    """A call while it runs, and the text that comes of it. It is stopped on leaving.
+    """A call while it runs, and the text that comes of it, after signs that it reads. It is stopped on leaving.
 
     No asynchronous generator: a loop that ends closes all of those at once, those that wait for others too.
     """
@@ -290,7 +303,7 @@ class _Running:
         self._call = call
         self._task = asyncio.ensure_future(run)
 
-    async def __aenter__(self) -> AsyncIterator[str]:
+    async def __aenter__(self) -> AsyncIterator[str | Reading]:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -298,12 +311,12 @@ class _Running:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    def __aiter__(self) -> AsyncIterator[str]:
+    def __aiter__(self) -> AsyncIterator[str | Reading]:
         return self
 
-    async def __anext__(self) -> str:
-        if text := await self._call.pieces.get():
-            return text
+    async def __anext__(self) -> str | Reading:
+        if item := await self._call.pieces.get():
+            return item
         await self._task
         raise StopAsyncIteration
 

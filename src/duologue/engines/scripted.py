@@ -27,6 +27,7 @@ from duologue.engines import (
     Pause,
     Piece,
     Prompt,
+    Reading,
     Sound,
     Style,
     Text,
@@ -218,7 +219,7 @@ def _pieces(script: Script | Piece, output: str) -> Iterator[Piece]:
         call = replace(script, id=script.id or new_id())
         yield from (ToolCallPart(call.id, call.name, part) for part in ARGUMENTS.findall(call.arguments))
         yield call
-    elif isinstance(script, Text | ToolCallPart):
+    elif isinstance(script, Text | ToolCallPart | Reading):
         yield script
     else:
         for part in script:
@@ -226,7 +227,7 @@ def _pieces(script: Script | Piece, output: str) -> Iterator[Piece]:
 
 
 def _cut(pieces: list[Piece], max_tokens: int | None) -> list[Piece]:
-    tokens = [index for index, piece in enumerate(pieces) if not isinstance(piece, ToolCall)]
+    tokens = [index for index, piece in enumerate(pieces) if not isinstance(piece, ToolCall | Reading)]
     return pieces if max_tokens is None or len(tokens) <= max_tokens else pieces[: tokens[max_tokens]]
 
 

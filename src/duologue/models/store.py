@@ -81,7 +81,15 @@ class Store:
             for file in unsound:
                 self._fetch(model, file, progress)
             shutil.rmtree(self._partials(model), ignore_errors=True)
+            self._tidy(model)
         return bool(unsound)
+
+    def _tidy(self, model: Model) -> None:
+        """Removes what an earlier version kept. Hidden files are the engines' to renew."""
+        wanted = {file.name for file in model.files}
+        for path in (self.root / model.name).iterdir():
+            if path.name not in wanted and not path.name.startswith("."):
+                path.unlink()
 
     def remove(self, name: str) -> bool:
         """Deletes a model's files and what is left of an interrupted pull; False if there was nothing."""

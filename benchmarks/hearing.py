@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from duologue.core.events import SpeechStarted, SpeechStopped, Turn
 from duologue.core.patience import Patience
 from duologue.core.speech import SpeechDetector
 from duologue.ear import Ear
-from duologue.engines import Transcript, TurnDetector, Vad
+from duologue.engines import Transcript, TurnDetector, Vad, WordsDetector
 from duologue.engines.lineup import Lineup
 from duologue.errors import ConfigError
 
@@ -149,6 +149,8 @@ class _Hearing:
         scored_at = clock.now()
         words_at, transcript = await self._words
         noticed_s = (gap.noticed - gap.edge) / INPUT_RATE
+        by_words = await self._weigh(transcript)
+        weighed_at = clock.now()
         opinions = await self._ask_again(gap, scored_at - began_at)
         return Pause(
             group="",
@@ -167,7 +169,15 @@ class _Hearing:
             words_s=noticed_s + words_at - began_at,
             earlier_s=earlier,
             opinions=tuple((known_at / INPUT_RATE, complete) for known_at, complete in opinions),
+            by_words=by_words,
+            weighed_s=noticed_s + weighed_at - began_at,
         )
+
+    async def _weigh(self, transcript: Transcript) -> float | None:
+        detector, known = self._detector, getattr(self._detector, "words_languages", ())
+        if not transcript.text or transcript.language not in known:
+            return None
+        return await cast(WordsDetector, detector).end_of_words(transcript.text)
 
     async def _ask_again(self, gap: Gap, takes_s: float) -> list[tuple[float, float]]:
         """As a session does while the pause lasts: samples of silence when it was known, and P. How long the detector takes was

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -64,6 +64,10 @@ class Pause:
     """This speaker's holds so far: those of this turn, and of earlier ones, oldest first."""
     opinions: tuple[tuple[float, float], ...] = ()
     """What the detector said when it was asked again, as a session does: the silence that had passed when it was known, and P."""
+    by_words: float | None = None
+    """P(the user has finished) by the words alone, where the detector weighs them."""
+    weighed_s: float = 0.0
+    """Silence that had passed when that was known: measured, nothing else at work then."""
 
     @property
     def is_hold(self) -> bool:
@@ -137,16 +141,26 @@ def evaluate(pauses: Iterable[Pause], policy: Policy, *, judged: bool = True) ->
 def decided(pause: Pause, policy: Policy, *, judged: bool = True) -> float:
     """Silence, counted as the session counts it, when the turn is decided; if the voice comes back first, it is not.
 
-    The policy is asked again with each new opinion, and the newest counts.
+    The policy is asked again with each new opinion, and when the words are weighed; the newest counts.
     """
     if not judged:
         return max(policy(pause), pause.words_s, pause.noticed_s)
-    known = [(pause.scored_s, pause.complete), *pause.opinions]
-    for (known_s, complete), (next_s, _) in zip(known, [*known[1:], (float("inf"), 0.0)], strict=True):
-        decided_s = max(policy(replace(pause, complete=complete)), pause.words_s, known_s)
+    states = list(_known(pause))
+    for (known_s, known), (next_s, _) in zip(states, [*states[1:], (float("inf"), pause)], strict=True):
+        decided_s = max(policy(known), pause.words_s, known_s)
         if decided_s < next_s:
             return decided_s
     raise AssertionError("the last opinion stands for ever")
+
+
+def _known(pause: Pause) -> Iterator[tuple[float, Pause]]:
+    """The pause as it was known, and from when on."""
+    opinions = [(pause.scored_s, pause.complete), *pause.opinions]
+    weighed_s = pause.weighed_s if pause.by_words is not None else float("inf")
+    moments = sorted({known_s for known_s, _ in opinions} | {max(weighed_s, pause.scored_s)} - {float("inf")})
+    for at_s in moments:
+        complete = [complete for known_s, complete in opinions if known_s <= at_s][-1]
+        yield at_s, replace(pause, complete=complete, by_words=pause.by_words if at_s >= weighed_s else None)
 
 
 def frontier(outcomes: Sequence[tuple[str, Outcome]]) -> list[tuple[str, Outcome]]:

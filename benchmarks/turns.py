@@ -94,9 +94,15 @@ def in_force(patience: Patience) -> Policy:
 
     def wait_s(pause: Pause) -> float:
         hold_s = reduce(learned, pause.earlier_s, HOLD_S)
-        return Evidence(pause.complete, pause.text).wait_s(patience, hold_s)
+        return Evidence(pause.complete, pause.text, pause.by_words).wait_s(patience, hold_s)
 
     return wait_s
+
+
+def by_rules(patience: Patience) -> Policy:
+    """The same, of a detector that does not weigh the words."""
+    policy = in_force(patience)
+    return lambda pause: policy(replace(pause, by_words=None))
 
 
 def _thresholds() -> Iterator[tuple[str, Policy]]:
@@ -108,14 +114,13 @@ def _thresholds() -> Iterator[tuple[str, Policy]]:
 
 
 def _curves(patience: Patience) -> Iterator[tuple[str, Policy]]:
-    """Each with and without what the words and the speaker's own pauses say."""
-    for complete_s, incomplete_s, more in product(COMPLETE_S, INCOMPLETE_S, (True, False)):
+    """Each as it is, with rules in place of weighed words, and by what the sound says alone."""
+    for complete_s, incomplete_s in product(COMPLETE_S, INCOMPLETE_S):
+        name = f"{complete_s:g} s to {incomplete_s:g} s"
         varied = replace(patience, complete_s=complete_s, incomplete_s=incomplete_s)
-        if more:
-            yield f"{complete_s:g} s to {incomplete_s:g} s", in_force(varied)
-        else:
-            alone = replace(varied, question=0.0, adapts=False)
-            yield f"{complete_s:g} s to {incomplete_s:g} s, opinion alone", in_force(alone)
+        yield name, in_force(varied)
+        yield f"{name}, words by rules", by_rules(varied)
+        yield f"{name}, sound alone", by_rules(replace(varied, question=0.0, adapts=False))
 
 
 def figures(families: Sequence[Family]) -> list[Figure]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ def test_the_policy_is_asked_again_with_each_new_opinion() -> None:
     surer = replace(END, complete=0.1, opinions=((0.4, 0.9), (0.6, 0.2)))
     assert evaluate([surer], lambda pause: 0.3 if pause.complete > 0.5 else 1.2).waits_s == pytest.approx((0.5,))
     assert evaluate([surer], lambda pause: 0.7 if pause.complete > 0.5 else 1.2).waits_s == pytest.approx((1.3,))
+
+
+def test_weighed_words_count_once_they_are_known() -> None:
+    weighed = replace(END, complete=0.5, by_words=0.9, weighed_s=0.4)
+    assert evaluate([weighed], lambda pause: 0.3 if pause.by_words else 1.2).waits_s == pytest.approx((0.5,))
+    assert evaluate([weighed], lambda pause: 1.2 if pause.by_words else 0.3).waits_s == pytest.approx((0.4,))
+    unsaid = replace(END, by_words=None, weighed_s=0.4)
+    assert evaluate([unsaid], lambda pause: 0.3 if pause.by_words else 1.2).waits_s == pytest.approx((1.3,))
+
+
+def test_without_weighed_words_the_rules_stand_in() -> None:
+    weighed = replace(END, complete=0.5, by_words=0.0, text="Is it?")
+    assert turns.by_rules(Patience())(weighed) == turns.in_force(Patience())(replace(weighed, by_words=None))
+    assert turns.by_rules(Patience())(weighed) < turns.in_force(Patience())(weighed)
 
 
 def test_a_silence_under_a_tenth_of_a_second_is_no_hold_but_may_cut_a_turn() -> None:
@@ -97,10 +112,10 @@ def test_records_survive_the_disk(tmp_path: Path) -> None:
 # ── Hearing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def heard(samples: Audio, finished: bool = True) -> list[Pause]:
+def heard(samples: Audio, finished: bool = True, detector: ScriptedTurnDetector | None = None) -> list[Pause]:
     engines = lineup(
         recognizer=ScriptedRecognizer(texts=lambda stream, seconds: f"{seconds:.1f} s", delay_s=0.08),
-        turn_detector=ScriptedTurnDetector(lambda audio, text: 0.25, delay_s=0.05),
+        turn_detector=detector or ScriptedTurnDetector(lambda audio, text: 0.25, delay_s=0.05),
     )
     return virtual.run(hearing.hear(engines, Config(), {"made": [recording(samples, finished)]}))
 
@@ -123,6 +138,20 @@ def test_every_pause_is_found_with_what_a_session_would_know_of_it() -> None:
     assert end.at_s + end.voice_after_s == pytest.approx(3.1, abs=0.03)
     assert end.earlier_s == (hold.silence_s,)
     assert end.spoken_s == pytest.approx(hold.spoken_s + 1.0, abs=0.07)
+
+
+def test_words_are_weighed_where_the_detector_can() -> None:
+    @dataclass
+    class Worded(ScriptedTurnDetector):
+        words_languages: frozenset[str] = frozenset({"en"})
+
+        async def end_of_words(self, text: str) -> float:
+            await asyncio.sleep(0.03)
+            return 0.4
+
+    pause, *_ = heard(microphone([(0.5, 1.5)], 1.6), detector=Worded(0.25))
+    assert pause.by_words == 0.4
+    assert pause.weighed_s - pause.words_s == pytest.approx(0.03, abs=0.001)
 
 
 def test_a_recording_that_was_cut_out_has_no_end() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duologue.core.endpointing import HOLD_S, UNFINISHED, Evidence, learned
+from duologue.core.endpointing import HOLD_S, UNFINISHED, WORDS_SAY_NOTHING, Evidence, both, learned
 from duologue.core.patience import Patience
 
 PATIENCE = Patience(complete_s=0.25, incomplete_s=1.5, adapts=True)
@@ -48,6 +48,22 @@ def test_a_speakers_own_pauses_move_only_the_longest_wait() -> None:
 
 def test_the_closure_of_a_consonant_is_no_pause_of_the_speakers() -> None:
     assert learned(0.5, 0.08) == 0.5
+
+
+def test_weighed_words_and_the_sound_count_by_half_each() -> None:
+    assert Evidence(0.5, by_words=WORDS_SAY_NOTHING).likely(PATIENCE) == pytest.approx(0.5)
+    assert Evidence(0.2, by_words=0.04).likely(PATIENCE) == pytest.approx(0.5)  # odds of 1 to 4, and of 4 to 1
+    assert Evidence(0.9, "My suggestion is.", 0.0).likely(PATIENCE) < 0.25
+    assert Evidence(0.02, "And what about Sunday?", 0.8).likely(PATIENCE) > 0.5
+    assert Evidence(0.5, "Why?", 0.5).rule(PATIENCE) == "words"
+    assert Evidence(None, "Why?", 0.9).likely(PATIENCE) == 0.0
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_the_likelier_by_either_the_likelier(sound: float, one: float, other: float) -> None:
+    less, more = sorted((one, other))
+    assert 0.0 < both(sound, less) <= both(sound, more) < 1.0
+    assert both(less, sound) <= both(more, sound)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 10))

@@ -81,7 +81,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Server], llama.
     writers = []
 
     def make(server: Server) -> llama.LlamaWriter:
-        monkeypatch.setattr(llama, "_serve", lambda model, settings: server)
+        monkeypatch.setattr(llama, "serve", lambda model, settings: server)
         writers.append(llama.LlamaWriter(Path("x.gguf"), llama.Settings(slots=2)))
         return writers[-1]
 
@@ -269,7 +269,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], llama.L
 
     def make(made_for: int = 100) -> llama.LlamaWriter:
         server = Counted(made_for)
-        monkeypatch.setattr(llama, "_serve", lambda model, settings: server)
+        monkeypatch.setattr(llama, "serve", lambda model, settings: server)
         writers.append(llama.LlamaWriter(Path("x.gguf"), llama.Settings(context=100, max_tokens=20)))
         return writers[-1]
 

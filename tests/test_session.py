@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import laws
@@ -30,7 +30,7 @@ from duologue.engines.scripted import (
     ScriptedTurnDetector,
     ScriptedWriter,
 )
-from duologue.errors import ClientError
+from duologue.errors import ClientError, EngineError
 from duologue.protocols import (
     ClearHistory,
     Configure,
@@ -56,9 +56,7 @@ from duologue.protocols import (
 )
 
 PAUSE_S = Evidence(0.9).wait_s(TIMINGS.patience)  # the scripted turn detector is always this sure
-READY_S = (
-    0.33  # the pause is noticed, its words are known, the model writes and the voice speaks: the draft can be heard
-)
+READY_S = 0.33  # the pause is noticed, its words are known, the model writes, the voice speaks: the draft can be heard
 LONG = "This is a long reply that goes on for a while, so that there is time enough to talk over it in the middle."
 
 
@@ -100,7 +98,7 @@ def test_a_pause_within_a_turn_costs_a_draft_that_nobody_sees() -> None:
     recognizer = ScriptedRecognizer(lambda _, s: "I would like" if s < 1.4 else "I would like a coffee")
     seen = laws.golden("pause", play([(1, 2), (2.2, 3)], 6, engines=lineup(recognizer=recognizer)))
     assert sum(row["name"] == "Draft" for row in seen.rows) == 2
-    assert decided_at(seen) == pytest.approx([3.008 + PAUSE_S], abs=0.001)
+    assert decided_at(seen) == pytest.approx([3.008 + READY_S], abs=0.001)
     assert seen.history == [("user", "I would like a coffee"), ("assistant", "You said: I would like a coffee")]
     assert min(seen.times(ReplyWord)) >= decided_at(seen)[0]
 
@@ -404,11 +402,26 @@ def test_the_writer_may_forget_a_session_that_is_over() -> None:
     assert forgotten == ["test"]
 
 
-def test_a_draft_for_the_same_words_survives_a_voice_that_said_nothing_new() -> None:
-    seen = play([(1, 2), (2.25, 2.4)], 6, engines=lineup(recognizer=says("Hello there.", "Hello there.")))
-    assert sum(row["name"] == "Draft" for row in seen.rows) == 2
-    assert [row["name"] for row in seen.rows if row["name"] == "DraftSettled"] == ["DraftSettled"] * 2
-    assert decided_at(seen) == pytest.approx([2.4 + PAUSE_S], abs=0.04)  # nothing had to be made again
+@pytest.mark.parametrize(
+    ("voice", "replies"),
+    [
+        pytest.param((2.6, 2.7), 1, id="survives a voice that said nothing new"),
+        pytest.param((2.2, 2.3), 2, id="falls in the making: it would stand in the way of what comes"),
+        pytest.param((2.6, 3.4), 2, id="falls when the voice says something, it seems"),
+    ],
+)
+def test_a_draft_for_the_same_words(voice: tuple[float, float], replies: int) -> None:
+    written: list[Prompt] = []
+
+    class Counted(ScriptedWriter):
+        def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
+            written.append(prompt)
+            return super().write(prompt)
+
+    unsure = ScriptedTurnDetector(0.2)
+    engines = lineup(recognizer=says("Hello there."), writer=Counted(), turn_detector=unsure)
+    seen = play([(1, 2), voice], 8, engines=engines)
+    assert (len(written), len(seen.of(ReplyDone))) == (replies, 1)
 
 
 def test_the_turn_detector_is_asked_again_while_the_pause_lasts() -> None:
@@ -417,6 +430,43 @@ def test_the_turn_detector_is_asked_again_while_the_pause_lasts() -> None:
         [(1, 2)], 5, engines=lineup(turn_detector=ScriptedTurnDetector(score=lambda *_: next(scores), delay_s=0.05))
     )
     assert decided_at(seen) == pytest.approx([2.016 + 0.096 + 3 * 0.05 + 2 * 0.1], abs=0.05)
+
+
+@dataclass
+class Worded(ScriptedTurnDetector):
+    """Weighs the words, too."""
+
+    words: float | Exception = 0.5
+    weighed: list[str] = field(default_factory=list)
+    words_languages: frozenset[str] = frozenset({"en"})
+
+    async def end_of_words(self, text: str) -> float:
+        self.weighed.append(text)
+        await asyncio.sleep(0.03)
+        if isinstance(self.words, Exception):
+            raise self.words
+        return self.words
+
+
+@pytest.mark.parametrize("words", [0.0, 0.9])
+def test_words_that_were_weighed_move_the_end_of_the_turn(words: float) -> None:
+    detector = Worded(0.3, words=words)
+    seen = play([(1, 2)], 6, engines=lineup(turn_detector=detector))
+    wait_s = Evidence(0.3, "Hello there.", words).wait_s(TIMINGS.patience)
+    assert decided_at(seen) == pytest.approx([2.016 + max(wait_s, READY_S)], abs=0.01)
+    assert detector.weighed == ["Hello there."]
+    (commit,) = [row for row in seen.rows if row["name"] == "Commit"]
+    assert commit["rule"] == "words"
+
+
+@pytest.mark.parametrize("why", ["fails", "does not know the language"])
+def test_words_that_cannot_be_weighed_cost_nothing(why: str) -> None:
+    detector = Worded(0.3, words=EngineError("words", "broke"))
+    if why != "fails":
+        detector.words_languages = frozenset({"hi"})
+    seen, plain = (play([(1, 2)], 6, engines=lineup(turn_detector=d)) for d in (detector, ScriptedTurnDetector(0.3)))
+    assert decided_at(seen) == decided_at(plain)
+    assert len(detector.weighed) == (why == "fails")
 
 
 def test_a_turn_detector_that_is_sure_is_not_asked_again() -> None:

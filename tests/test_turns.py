@@ -39,6 +39,7 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    Weighed,
     Withdrawn,
 )
 from duologue.core.turns import TABLE, Deadline, Manners, Patience, Phase, Turns
@@ -107,6 +108,7 @@ ROWS = [
     Row(Phase.HEARING, TurnHandedOver(), 2.0, [Transcribe(FIRST)], Phase.PAUSED),
     Row(Phase.HEARING, Failed(FIRST), 2.0, [Drop(FIRST)], Phase.IDLE),
     Row(Phase.PAUSED, Scored(FIRST, 1.0), 3.1, [], Phase.PAUSED, 3.25),
+    Row(Phase.PAUSED, Weighed(FIRST, 1.0), 3.1, [], Phase.PAUSED, 4.5),  # nothing without the sound's opinion
     Row(Phase.PAUSED, Transcribed(FIRST, "hi", 1.0), 3.1, [Draft(FIRST, "hi")], Phase.PAUSED, 4.5),
     Row(Phase.PAUSED, SpeechStarted(50, 0.1), 3.5, [GoOn(Turn(1, 1))], Phase.HEARING, 61.0),
     Row(Phase.PAUSED, None, 4.5, [], Phase.PAUSED),
@@ -303,6 +305,24 @@ def test_no_reply_is_prepared_while_the_turn_surely_goes_on_until_the_pause_is_l
     assert turns.handle(Transcribed(FIRST, "so i was like", 1.0), 3.1) == []
     assert turns.handle(Scored(FIRST, 0.01), 3.2) == []
     assert turns.handle(Scored(FIRST, 0.01), 3.41) == [Draft(FIRST, "so i was like")]
+
+
+@pytest.mark.parametrize(("by_words", "ends_at"), [(0.0, 3.87), (0.9, 3.35)])
+def test_the_words_move_the_end_either_way(by_words: float, ends_at: float) -> None:
+    turns = decided(PATIENCE, 0.5)
+    turns.handle(Weighed(FIRST, by_words), 3.2)
+    assert turns.wake_at == pytest.approx(ends_at, abs=0.1)
+    assert turns.wake(turns.wake_at or 0) == [Commit(FIRST, "hello", rule="words")]
+
+
+def test_the_weight_of_earlier_words_is_stale_once_the_user_speaks_on() -> None:
+    turns = decided(PATIENCE, 0.5)
+    turns.handle(Weighed(FIRST, 0.9), 3.2)
+    turns.handle(SpeechStarted(50, 0.0), 3.25)
+    turns.handle(SpeechStopped(0.0), 4.0)
+    assert turns.known.by_words is None
+    assert turns.handle(Weighed(FIRST, 0.9), 4.1) == []
+    assert turns.known.by_words is None
 
 
 def test_a_speaker_who_pauses_long_is_waited_for_longer() -> None:

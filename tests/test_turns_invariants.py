@@ -36,6 +36,7 @@ from duologue.core.events import (
     TurnTakenBack,
     Typed,
     Unask,
+    Weighed,
     Withdrawn,
 )
 from duologue.core.turns import Manners, Patience, Phase, Turns
@@ -53,6 +54,7 @@ HAPPENING = st.one_of(
     st.tuples(st.just(Overheard), WHOSE, WORDS, SHARE),
     st.tuples(st.just(Transcribed), WHOSE, WORDS, SHARE),
     st.tuples(st.just(Scored), WHOSE, SHARE),
+    st.tuples(st.just(Weighed), WHOSE, SHARE),
     st.tuples(st.just(ReplyAudible), WHOSE),
     st.tuples(st.just(ReplyEnded), WHOSE),
     st.tuples(st.just(Failed), WHOSE),
@@ -100,7 +102,7 @@ class Witness:
     def _living(self, kind: Callable[..., Event]) -> list[Turn | None]:
         """Of which turns such an event can still be news."""
         hearing = [] if kind in (ReplyAudible, ReplyEnded) else [self.turns.hearing]
-        replying = [] if kind in (Overheard, Transcribed, Scored) else [self.turns.replying]
+        replying = [] if kind in (Overheard, Transcribed, Scored, Weighed) else [self.turns.replying]
         return [*hearing, *replying]
 
     def wake(self) -> None:

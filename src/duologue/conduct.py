@@ -63,7 +63,7 @@ class Conduct:
         self._listener.go_on(todo.turn)
 
     def _transcribe(self, todo: e.Transcribe) -> None:
-        self._feelings.paused(todo.turn, self._listener.audio_of(todo.turn))
+        self._feelings.heard(todo.turn, self._listener.audio_of(todo.turn))
         self._listener.transcribe(todo.turn)
 
     def _score(self, todo: e.Score) -> None:

@@ -118,7 +118,7 @@ class Engines:
     """Which engine does each task, by registered name; `speakers` is tried in order for the reply's language."""
 
     vad: str = "silero"
-    turn_detector: str = "smart_turn"
+    turn_detector: str = "sound_and_words"
     recognizer: str = "polyglot"
     writer: str = "llama"
     speakers: tuple[str, ...] = ("piper", "espeak")
@@ -160,10 +160,10 @@ ON_A_GPU: Final = ("chatterbox", *Engines().speakers)
 PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "packaged": {},
-        "voxtral": {"recognizer": "by_ear", "writer": "voxtral", "speakers": ON_A_GPU},
+        "voxtral": {"recognizer": "by_ear", "writer": "voxtral", "speakers": ON_A_GPU, "turn_detector": "smart_turn"},
         "voxtral-live": {"recognizer": "voxtral_realtime", "speakers": ON_A_GPU},
-        "voxtral-gguf": {"recognizer": "by_ear", "writer": "voxtral_gguf"},
-        "remote": {"recognizer": "by_ear", "writer": "voxtral_http"},
+        "voxtral-gguf": {"recognizer": "by_ear", "writer": "voxtral_gguf", "turn_detector": "smart_turn"},
+        "remote": {"recognizer": "by_ear", "writer": "voxtral_http", "turn_detector": "smart_turn"},
     }
 )
 """What each profile has in place of the defaults of `engines`; `packaged` is those defaults."""

@@ -1,7 +1,7 @@
 """What the user feels, turn by turn, and the tone of the replies that follows from it.
 
-The sound of a turn is measured from the first pause on, while its words are still being found out; with the words the feeling
-is known within milliseconds, and the reply, which begins with the words, waits for no more than `feelings.wait_s`. What comes
+The sound of a turn is measured while the user speaks, or at the first pause of a short one; with the words the feeling is known
+within milliseconds, and the reply, which begins with the words, waits for no more than `feelings.wait_s`. What comes
 later is for the next reply. Of a turn that is only a pause nothing is told and nothing remembered.
 
 A feeling that cannot be found out costs its turn nothing: the reply keeps the tone that it would have had.
@@ -28,6 +28,10 @@ from duologue.work import Work
 log = logging.getLogger(__name__)
 
 
+MOST = 0.6
+"""Of a turn's sound tells what all of it does: the voice is measured by its averages."""
+
+
 class Take:
     """One look at a turn; the cause of its work. `words` are given later than the sound."""
 
@@ -37,6 +41,11 @@ class Take:
         self.words: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
         self.found: asyncio.Future[Considered | None] = asyncio.get_running_loop().create_future()
         self.decided = False
+
+    def covers(self, turn: Turn, audio: Audio) -> bool:
+        """Whether nearly all of this sound is in it, and no words yet."""
+        fresh = self.turn.number == turn.number and not self.words.done()
+        return fresh and self.audio is not None and len(self.audio) >= MOST * len(audio)
 
     @property
     def text(self) -> str | None:
@@ -68,9 +77,14 @@ class Feelings:
 
     # ── A turn, as it comes to be known ───────────────────────────────────────────────────────────────────────────
 
-    def paused(self, turn: Turn, audio: Audio | None) -> None:
-        """The user fell silent: its sound so far is listened to."""
-        if self._wanted and audio is not None:
+    def heard(self, turn: Turn, audio: Audio | None) -> None:
+        """Its sound so far, at a pause or while the user speaks: it is listened to, unless most of it was already. At the pause,
+        where every engine has work at once, there is then nothing to do."""
+        if not self._wanted or audio is None:
+            return
+        if (take := self._take) is not None and take.covers(turn, audio):
+            take.turn = turn
+        else:
             self._begin(turn, audio)
 
     def worded(self, turn: Turn, text: str, audio: Audio | None = None) -> None:

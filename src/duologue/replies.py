@@ -6,6 +6,7 @@ When any of this is to happen is not known here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import TypeAlias
@@ -28,6 +29,9 @@ from duologue.work import Work
 
 BREATH_MS = 500.0
 """Of a reply's end: too little to say it again."""
+
+DOUBT_S = 0.3
+"""A voice that goes on for longer says something, and what was prepared is no answer to it."""
 
 MOST_ASIDES = 4
 """At once: as many as the packaged writer answers in parallel."""
@@ -83,6 +87,7 @@ class Replies:
     def draft(self, turn: Turn, text: str, audio: Audio | None = None) -> None:
         """`audio` is the user's turn, for a writer that hears. A draft for the very same words is kept: the voice that went on
         after them said nothing new."""
+        self._work.cancel("doubt")
         if self._keep(turn, text):
             return
         self.drop()
@@ -141,9 +146,16 @@ class Replies:
         return request
 
     def doubt_draft(self) -> None:
-        """The voice goes on, perhaps with nothing new: a draft for words stands until others are heard, one for sound falls."""
-        if self.current is not None and self.current.audio is not None:
+        """The voice goes on, perhaps with nothing new. A draft for words that could be heard already stands until others are, or
+        for `DOUBT_S`. One in the making falls, for it would stand in the way of hearing what comes; so does one for sound."""
+        if self.current is not None and self.current.audio is None and self.current.prepared:
+            self._work.start("doubt", self.current, self._outlive)
+        else:
             self.void_draft()
+
+    async def _outlive(self) -> None:
+        await asyncio.sleep(DOUBT_S)
+        self.void_draft()
 
     def void_draft(self) -> None:
         if self.current is not None and self.current.released_at is None:

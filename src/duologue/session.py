@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from duologue import clock
 from duologue import protocols as p
-from duologue.audio import INPUT_RATE, Frame
+from duologue.audio import INPUT_RATE, Audio, Frame
 from duologue.conduct import Conduct
 from duologue.config import Config, Conversation
 from duologue.conversation import ConversationManager
@@ -155,7 +155,7 @@ class Session:
             happened,
             tell,
             speaking=lambda: self._replies.written,
-            more_said=lambda: self._replies.void_draft(),
+            more_said=self._more_said,
         )
         self._conduct = Conduct(
             name,
@@ -169,6 +169,10 @@ class Session:
             tell,
             self._strained,
         )
+
+    def _more_said(self, turn: e.Turn, audio: Audio) -> None:
+        self._replies.void_draft()
+        self._feelings.heard(turn, audio)
 
     async def _settled(self) -> bool:
         waited = await self._edits.settled()

@@ -30,6 +30,7 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    Weighed,
     Withdrawn,
 )
 from duologue.core.turns import TABLE, Deadline, Manners, Patience, Phase, Turns
@@ -113,6 +114,7 @@ def _news(turns: Turns) -> list[Event]:
         *(Overheard(hearing, words, 1.0) for words in WORDS),
         *(Transcribed(hearing, words, 1.0) for words in WORDS),
         *(Scored(hearing, complete) for complete in OPINIONS),
+        *(Weighed(hearing, complete) for complete in OPINIONS),
         DraftSettled(hearing),
         ReplyAudible(replying),
         ReplyEnded(replying),

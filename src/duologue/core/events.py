@@ -61,6 +61,14 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Weighed:
+    """P(the user has finished), 0..1, by the words of the last `Transcribed` alone. Whoever cannot say never does."""
+
+    turn: Turn
+    complete: float
+
+
+@dataclass(frozen=True, slots=True)
 class DraftSettled:
     """The reply that was prepared could be heard at once, or it failed: there is nothing to wait for."""
 
@@ -126,6 +134,7 @@ Event: TypeAlias = (
     | Overheard
     | Transcribed
     | Scored
+    | Weighed
     | DraftSettled
     | ReplyAudible
     | ReplyEnded

@@ -54,6 +54,7 @@ class Moves:
         self._newest = 0  # turn number; a turn that is opened again takes its own back, and this one is not given twice
         self._text = ""  # of the turn being heard, up to its last pause
         self._complete: float | None = None  # P(the turn is over), as last asked for in this pause
+        self._by_words: float | None = None  # the same, by the words alone
         self._due = False  # the pause was long enough; only the words are missing
         self._ended_by = ""  # who ended the turn, where no pause did
         self._asked = False  # a reply was asked for while the floor was taken; the next chance is taken
@@ -82,18 +83,19 @@ class Moves:
         return [GoOn(self.hearing)]
 
     def _pause_begins(self) -> None:
-        self._complete, self._drafted, self._ready = None, "", False
+        self._complete, self._by_words, self._drafted, self._ready = None, None, "", False
         self._to(Phase.PAUSED)
         self._wait()
 
     @property
-    def _known(self) -> Evidence:
-        return Evidence(self._complete, self._text)
+    def known(self) -> Evidence:
+        """Of the pause, so far."""
+        return Evidence(self._complete, self._text, self._by_words)
 
     def _wait(self) -> None:
         """The turn ends when the pause is long enough, by all that is known of it now."""
         if not self._due:
-            self._ends_at = self.wake_at = self._silent_at + self._known.wait_s(self.patience, self._hold_s)
+            self._ends_at = self.wake_at = self._silent_at + self.known.wait_s(self.patience, self._hold_s)
 
     def _at_longest(self) -> float | None:
         return None if self.manners.by_hand else self._began_at + self.patience.longest_turn_s
@@ -112,7 +114,7 @@ class Moves:
 
     def _draft_if_likely(self, now: float) -> list[Todo]:
         lasted = now - self._silent_at >= self.patience.draft_after_s
-        unlikely = self._complete is not None and self._known.likely(self.patience) < self.patience.draft_from
+        unlikely = self._complete is not None and self.known.likely(self.patience) < self.patience.draft_from
         return [] if unlikely and not lasted else self._draft()
 
     def _awaits_draft(self, now: float) -> bool:
@@ -134,7 +136,7 @@ class Moves:
 
     @property
     def _rule(self) -> str:
-        return self._ended_by or self._known.rule(self.patience)
+        return self._ended_by or self.known.rule(self.patience)
 
     def _write_down(self) -> list[Todo]:
         committed = Commit(self.hearing, self._text, answer=False, rule=self._rule)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Patience:
     """How long silence or speech lasts before it means something; pauses count from the last voiced sample."""
 
-    complete_s: float = 0.25  # pause that ends a turn which surely sounds complete
+    complete_s: float = 0.2  # pause that ends a turn which surely sounds complete
     incomplete_s: float = 1.5  # pause that ends a turn which surely does not
     question: float = (
         0.4  # of the doubt about a whole question, taken away: "And what about Sunday?" falls like a list that goes on

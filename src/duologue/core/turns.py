@@ -33,6 +33,7 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    Weighed,
     Withdrawn,
 )
 from duologue.core.moves import NEVER, TABLE, Deadline, Moves, Phase, on
@@ -55,7 +56,7 @@ class Turns(Overlap, Moves):
 
     def _stale(self, event: Event) -> bool:
         match event:
-            case Overheard(turn) | Transcribed(turn) | Scored(turn) | DraftSettled(turn):
+            case Overheard(turn) | Transcribed(turn) | Scored(turn) | Weighed(turn) | DraftSettled(turn):
                 return turn != self.hearing
             case ReplyAudible(turn) | ReplyEnded(turn):
                 return turn != self.replying
@@ -87,6 +88,13 @@ class Turns(Overlap, Moves):
     def _judge(self, event: Scored, now: float) -> list[Todo]:
         """The likelier that the user has finished, the sooner the turn ends; a reply is prepared once that is likely at all."""
         self._complete = event.complete
+        self._wait()
+        return self._draft_if_likely(now)
+
+    @on(Weighed, Phase.PAUSED)
+    def _weigh(self, event: Weighed, now: float) -> list[Todo]:
+        """The words say how likely the end is, too: the wait grows or shrinks with it."""
+        self._by_words = event.complete
         self._wait()
         return self._draft_if_likely(now)
 

@@ -212,6 +212,18 @@ class TurnDetector(Protocol):
         ...
 
 
+class WordsDetector(TurnDetector, Protocol):
+    """One that weighs the words by themselves, too. It is asked once they are known, beside the recogniser's and the writer's
+    work: what it answers within some 100 ms counts."""
+
+    words_languages: frozenset[str]
+    """ISO 639-1: of turns in others it is not asked."""
+
+    async def end_of_words(self, text: str) -> float:
+        """P(the user has finished), 0..1, by the turn's words alone. Raises `EngineError`: the turn goes on without."""
+        ...
+
+
 class Recognizer(Protocol):
     about: About
 

@@ -113,7 +113,7 @@ class Lineup:
 
     def close(self) -> None:
         """Gives back threads and models. Sessions must be over."""
-        for engine in (self.writer, self.recognizer, *self.speakers):
+        for engine in (self.writer, self.recognizer, self.turn_detector, *self.speakers):
             close = getattr(engine, "close", None)
             if close is not None:
                 close()

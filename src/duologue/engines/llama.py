@@ -74,7 +74,7 @@ class LlamaWriter:
         self._calls: set[_Call] = set()
         self._lane = Lane("llama", settings.slots)  # a thread is a slot at work: more would only wait inside llama.cpp
         self.lanes = (self._lane,)
-        self._servers = [_serve(model, settings)]
+        self._servers = [serve(model, settings)]
         self.close = weakref.finalize(self, _close, self._calls, self._lane, self._servers)
         """Ends all replies, waits for them, frees the model. Once is enough; without it, it happens at exit."""
 
@@ -336,15 +336,19 @@ def load(loading: Loading) -> LlamaWriter:
     settings = settings_table.read(Settings(), loading.settings, "llama", from_zero=frozenset({"seed"}))
     if settings.context <= settings.max_tokens:
         raise ConfigError("bad_setting", "engines.settings.llama: context must have room for more than max_tokens")
-    folder = loading.model(settings.model)
-    models = sorted(folder.glob("*.gguf"))
-    if not models:
+    return LlamaWriter(weights(loading.model(settings.model)), settings)
+
+
+def weights(folder: Path) -> Path:
+    """Raises `ConfigError`: model_missing."""
+    found = sorted(folder.glob("*.gguf"))
+    if not found:
         raise ConfigError("model_missing", f"there is no .gguf file in {folder}")
-    return LlamaWriter(models[0], settings)
+    return found[0]
 
 
-def _serve(model: Path, settings: Settings) -> Any:
-    """A running server, warm. It holds Python's lock while it loads."""
+def serve(model: Path, settings: Settings) -> Any:
+    """A running server, warm. It holds Python's lock while it loads. Raises `EngineError`: engine_load_failed."""
     parameters = _parameters(model, settings)
     with tempfile.TemporaryDirectory(prefix="duologue-") as folder, _signals_kept():
         parameters.hostnames = [f"{folder}/llama.sock"]  # a name that ends so is a socket file to llama.cpp, not a host

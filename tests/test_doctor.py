@@ -201,7 +201,7 @@ def test_the_packaged_engines_prove_it(capsys: pytest.CaptureFixture[str]) -> No
     assert states == dict.fromkeys((*NAMES[:4], *NAMES[5:], "WebRTC"), "works")
     packaged = {
         "silero",
-        "smart_turn",
+        "sound_and_words",
         "polyglot",
         "moonshine",
         "llama",

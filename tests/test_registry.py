@@ -16,7 +16,7 @@ from duologue.places.thread import Lane
 
 BUILT_IN = {
     "vad": ["scripted", "silero"],
-    "turn_detector": ["scripted", "smart_turn"],
+    "turn_detector": ["scripted", "smart_turn", "sound_and_words"],
     "recognizer": ["moonshine", "scripted"],
     "writer": ["llama", "scripted"],
     "speaker": ["espeak", "piper", "scripted"],

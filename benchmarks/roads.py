@@ -11,10 +11,10 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -60,27 +60,56 @@ class Road(Protocol):
         ...
 
 
+LIMITS_MS = {"realtime": 30.0, "webrtc": 120.0}
+"""What a road may add to the native one, in the medians."""
+
+Asked: TypeAlias = Mapping[str, float]
+"""One question: ms from the voice's end to the answer's begin, by the roads that answered it. Below 0 it was cut off."""
+
+
 async def run(recordings: Sequence[Recording]) -> list[Figure]:
-    times: dict[str, list[float]] = {name: [] for name in (*ROADS, ARRIVED)}
+    asked: list[Asked] = []
     async with serving() as server, AsyncExitStack() as stack:
         roads = {name: await stack.enter_async_context(begin(server.address)) for name, begin in ROADS.items()}
         for recording in recordings:
+            times: dict[str, float] = {}
             for name, road in roads.items():
                 ms = await _ask(road, recording)
                 print(f"{recording.name} by {name}: {'no answer' if ms is None else f'{ms:.0f} ms'}", file=sys.stderr)
-                times[name] += [] if ms is None else [ms]
+                if ms is not None:
+                    times[name] = ms
                 if ms is not None and isinstance(road, WebRtc) and road.arrived.audible_at is not None:
-                    times[ARRIVED].append(ms - ((road.audible_at or 0.0) - road.arrived.audible_at) * 1000)
-    return figures(times)
+                    times[ARRIVED] = ms - ((road.audible_at or 0.0) - road.arrived.audible_at) * 1000
+            asked.append(times)
+    return figures(asked)
 
 
-def figures(times: dict[str, list[float]]) -> list[Figure]:
-    native = float(np.median(times["native"])) if times["native"] else float("nan")
-    found = [Figure(f"voice to voice by {name}", "ms", values, needs=8) for name, values in times.items()]
-    for name, most_ms in (("realtime", 30.0), ("webrtc", 120.0)):
-        added = float(np.median(times[name])) - native if times[name] else None
-        found.append(Figure(f"{name} less native, of the medians", "ms", times[name], added, {"overall": most_ms}))
-    return found
+def figures(asked: Sequence[Asked]) -> list[Figure]:
+    """An answer that began before the voice had ended, at a pause, took no time that could be compared with another's."""
+    found = []
+    for name in (*ROADS, ARRIVED):
+        times = [question[name] for question in asked if name in question]
+        found.append(Figure(f"voice to voice by {name}", "ms", [ms for ms in times if ms >= 0], needs=8))
+        early = [float(ms < 0) for ms in times]
+        found.append(Figure(f"answers by {name} before the voice's end", "questions", early, sum(early)))
+    return found + [figure for name, most_ms in LIMITS_MS.items() for figure in _less_native(asked, name, most_ms)]
+
+
+def _less_native(asked: Sequence[Asked], name: str, most_ms: float) -> list[Figure]:
+    """Of the questions that both roads answered after their end."""
+    pairs = [(question.get(name, -1.0), question.get("native", -1.0)) for question in asked]
+    whole = [(there, native) for there, native in pairs if min(there, native) >= 0]
+    medians = np.median(whole, axis=0) if whole else None
+    added = None if medians is None else float(medians[0] - medians[1])
+    differences = [there - native for there, native in whole]
+    left_out = [float(pair not in whole) for pair in pairs]
+    return [
+        Figure(
+            f"{name} less native, of the medians", "ms", [there for there, _ in whole], added, {"overall": most_ms}, 8
+        ),
+        Figure(f"{name} less native, question by question", "ms", differences),
+        Figure(f"left out of {name} less native", "questions", left_out, sum(left_out)),
+    ]
 
 
 async def _ask(road: Road, recording: Recording) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from phone import Phone
 
+from duologue import clock
 from duologue.audio import Audio, to_pcm16
 from duologue.config import Limits, Rtc
 from duologue.errors import ClientError, DuologueError
@@ -70,6 +71,8 @@ class Scripted:
     def __init__(self, tell: Tell, script: Callable[[Scripted], Awaitable[None]]) -> None:
         self.tell = tell
         self.commands: list[Command] = []
+        self.asked_at: list[float] = []
+        """When each command came."""
         self.closed = False
         self.asked = asyncio.Event()
         """For anything but to hear sound."""
@@ -78,6 +81,7 @@ class Scripted:
     def command(self, command: Command) -> None:
         assert not self.closed
         self.commands.append(command)
+        self.asked_at.append(clock.now())
         if not isinstance(command, Microphone):
             self.asked.set()
 

@@ -47,6 +47,8 @@ class Microphone(MediaStreamTrack):
         self.says: deque[Audio] = deque()
         self.muted = False
         self.began_at = 0.0
+        self.left_at: list[float] = []
+        """When each frame of what was said left."""
         self._encoder = Encoder()
         self._sent = 0
 
@@ -61,6 +63,8 @@ class Microphone(MediaStreamTrack):
                 return self._packet()
 
     def _packet(self) -> Packet[Any]:
+        if self.says:
+            self.left_at.append(clock.now())
         frame = self.says.popleft() if self.says else np.zeros(FRAME_SAMPLES, np.float32)
         packet: Packet[Any] = Packet(self._encoder.encode(frame))
         packet.time_base = Fraction(1, CLOCK_RATE)
@@ -110,6 +114,10 @@ class Phone:
     def mute(self) -> None:
         """No packets at all."""
         self._microphone.muted = True
+
+    @property
+    def left_at(self) -> list[float]:
+        return self._microphone.left_at
 
     @property
     def heard(self) -> Audio:

@@ -316,6 +316,28 @@ def test_a_lost_packet_is_waited_for_and_then_bridged(ear: Ear) -> None:
     assert ear.take(lost, 1.0) == 0
 
 
+def waited_s(ear: Ear, jitter_s: float, lost: int) -> float:
+    """From the packet that overtook a lost one to its sound, on a road where every other one comes so much later."""
+    sent = stream(tone(2.0))
+    arrivals = {n: n * FRAME_S + (jitter_s if n % 2 else 0.0) for n in range(len(sent)) if n != lost}
+    times = sorted([(at, n) for n, at in arrivals.items()] + [(0.001 + tick * 0.01, -1) for tick in range(210)])
+    for now, n in times:
+        ear.wake(now) if n < 0 else ear.take(sent[n], now)
+        if len(ear.heard) > (lost + 1) * STEP:
+            return now - min(at for n, at in arrivals.items() if n > lost)
+    raise AssertionError("it never came")
+
+
+def test_a_lost_packet_is_waited_for_as_long_as_the_jitter_says() -> None:
+    def waits(jitter_s: float, lost: int = 60) -> float:
+        return waited_s(Ear(Incoming(), np.zeros(0, np.float32)), jitter_s, lost)
+
+    assert waits(0.0) <= 0.03
+    assert waits(0.0, lost=5) >= REORDER_S, "it is not known yet"
+    assert 0.05 <= waits(0.05) <= 0.07
+    assert REORDER_S <= waits(0.3) <= REORDER_S + 0.02
+
+
 def test_the_packet_after_a_lost_one_corrects_it() -> None:
     calls: list[str] = []
 

@@ -184,7 +184,11 @@ class Outgoing:
 # ── Incoming ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 REORDER_S: Final = 0.1
-"""A packet that others overtook is waited for so long: jitter of 60 ms is common. It costs time only when one is lost."""
+"""A packet that others overtook is waited for so long at most, and while it is not known how evenly packets come. Jitter of 60 ms
+is common. It costs time only when one is lost."""
+
+KNOWN: Final = 25
+"""Packets (0.5 s) after which it is."""
 
 STALL_S: Final = 0.2
 """If nothing comes for longer, silence takes its place: a turn must be able to end although the sender fell silent."""
@@ -221,13 +225,30 @@ class _Packet:
     arrived_at: float
 
 
+class _Jitter:
+    """How unevenly the last packets came: no packet that is on its way is later than the slowest of them was."""
+
+    def __init__(self) -> None:
+        self._delays: deque[float] = deque(maxlen=WINDOW)  # s, from a beginning that is nobody's
+
+    def note(self, timestamp: int, now: float) -> None:
+        self._delays.append(now - timestamp / CLOCK_RATE)
+
+    @property
+    def patience_s(self) -> float:
+        """For a packet that others overtook. A sender's clock that jumps looks like the worst of networks for a while."""
+        if len(self._delays) < KNOWN:
+            return REORDER_S
+        return min(REORDER_S, max(FRAME_S, max(self._delays) - min(self._delays)))
+
+
 class Incoming:
     """Packets of Opus in, in whatever order; sound at `INPUT_RATE` out, as soon as it is known and without holes.
 
     Nothing is held back to be safe, as a loudspeaker would need it: recognition does not mind uneven arrival, so a packet in
-    order is sound at once. A lost one is made good by the error correction of the packet after it, if it carries any, else by
-    libopus' concealment. Time stays true: silence is put where nothing comes. If that sound does come after all it is kept, for
-    words matter more, and as much silence is left out later.
+    order is sound at once, and one that is missing is waited for as long as the jitter says. A lost one is made good by the error
+    correction of the packet after it, if it carries any, else by libopus' concealment. Time stays true: silence is put where
+    nothing comes. If that sound does come after all it is kept, for words matter more, and as much silence is left out later.
     """
 
     def __init__(self, decoder: Callable[[], Decoder] = Decoder) -> None:
@@ -237,6 +258,7 @@ class Incoming:
         self._sequence = 0  # of the packet that comes next
         self._timestamp = 0  # at which it should begin
         self._waiting: dict[int, _Packet] = {}
+        self._jitter = _Jitter()
         self._heard_at: float | None = None
         self._dtx = False
         self._concealed = 0  # samples in a row
@@ -246,6 +268,7 @@ class Incoming:
         """One RTP packet; `source` is its SSRC. Gives all sound that is complete with it."""
         if source != self._source or abs(_apart(sequence, self._sequence, 16)) > WINDOW:
             self._restart(source, sequence, timestamp)
+        self._jitter.note(timestamp, now)
         if _apart(sequence, self._sequence, 16) >= 0:
             self._waiting.setdefault(sequence, _Packet(timestamp, payload, now))
         return _joined(self._ready(now))
@@ -259,11 +282,12 @@ class Incoming:
             self._decoder = self._new_decoder()
         self._source, self._sequence, self._timestamp = source, sequence, timestamp
         self._waiting.clear()
+        self._jitter = _Jitter()
 
     def _ready(self, now: float) -> Iterator[Audio]:
         while self._waiting:
             lost = self._sequence not in self._waiting
-            if lost and now - min(packet.arrived_at for packet in self._waiting.values()) < REORDER_S:
+            if lost and now - min(packet.arrived_at for packet in self._waiting.values()) < self._jitter.patience_s:
                 return
             first = min(self._waiting, key=lambda sequence: _apart(sequence, self._sequence, 16))
             self._sequence = (first + 1) & 0xFFFF

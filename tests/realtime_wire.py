@@ -83,7 +83,12 @@ class Client:
         return events
 
 
-READY = p.Ready("s1", SETTINGS, {"vad": "scripted"}, (p.Voice("joe", ("en",), "scripted", "none"),))
+READY = p.Ready(
+    "s1",
+    SETTINGS,
+    {"vad": "scripted"},
+    (p.Voice("joe", ("en",), "scripted", "none", 24_000, "chunk", False, "chunk", "MIT"),),
+)
 
 
 def checked(message: str | bytes) -> dict[str, Any]:

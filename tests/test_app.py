@@ -117,7 +117,14 @@ def test_a_timeout_of_the_sessions_own_is_not_the_end_of_its_time() -> None:
 def test_who_comes_in_is_told_which_voices_there_are() -> None:
     named, unnamed = ScriptedSpeaker(), ScriptedSpeaker()
     named.about = replace(named.about, name="piper", voices=frozenset({"joe", "amy"}), languages=frozenset({"en"}))
-    unnamed.about = replace(unnamed.about, name="espeak", languages=frozenset({"hi", "en"}), emotion="label")
+    unnamed.about = replace(
+        unnamed.about,
+        name="espeak",
+        languages=frozenset({"hi", "en"}),
+        emotion="label",
+        cloning=True,
+        licence="GPL-3.0",
+    )
     facts: list[Fact] = []
 
     async def main() -> None:
@@ -126,9 +133,9 @@ def test_who_comes_in_is_told_which_voices_there_are() -> None:
     virtual.run(main())
     assert isinstance(facts[0], Ready)
     assert facts[0].voices == (
-        Voice("amy", ("en",), "piper", "none"),
-        Voice("joe", ("en",), "piper", "none"),
-        Voice("", ("en", "hi"), "espeak", "label"),
+        Voice("amy", ("en",), "piper", "none", 24_000, "chunk", False, "chunk", "Apache-2.0"),
+        Voice("joe", ("en",), "piper", "none", 24_000, "chunk", False, "chunk", "Apache-2.0"),
+        Voice("", ("en", "hi"), "espeak", "label", 24_000, "chunk", True, "chunk", "GPL-3.0"),
     )
 
 

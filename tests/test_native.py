@@ -64,10 +64,18 @@ FACTS: list[tuple[p.Fact, list[str | bytes]]] = [
         ],
     ),
     (
-        p.Ready("s1", {}, {}, (p.Voice("joe", ("en",), "piper", "none"),), "token", (p.Said("user", "Hi.", 1),)),
+        p.Ready(
+            "s1",
+            {},
+            {},
+            (p.Voice("joe", ("en",), "piper", "none", 22_050, "chunk", False, "chunk", "GPL-3.0"),),
+            "token",
+            (p.Said("user", "Hi.", 1),),
+        ),
         [
             '{"type":"ready","session":"s1","settings":{},"profile":"","engines":{},'
-            '"voices":[{"name":"joe","languages":["en"],"speaker":"piper","emotion":"none"}],'
+            '"voices":[{"name":"joe","languages":["en"],"speaker":"piper","emotion":"none","sample_rate":22050,'
+            '"streaming":"chunk","cloning":false,"cancel":"chunk","licence":"GPL-3.0"}],'
             '"resume":"token","resumed":true,"turns":[{"role":"user","content":"Hi.","turn":1}]}'
         ],
     ),

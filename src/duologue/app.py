@@ -210,7 +210,17 @@ class Occupied:
 def voices(lineup: Lineup) -> tuple[Voice, ...]:
     """In the order in which they are tried. A speaker without names has its one voice, which cannot be asked for."""
     return tuple(
-        Voice(name, tuple(sorted(about.languages)), about.name, about.emotion)
+        Voice(
+            name,
+            tuple(sorted(about.languages)),
+            about.name,
+            about.emotion,
+            about.sample_rate,
+            about.streaming,
+            about.cloning,
+            about.cancel,
+            about.licence,
+        )
         for about in (speaker.about for speaker in lineup.speakers)
         for name in sorted(about.voices) or [""]
     )

@@ -225,6 +225,9 @@ def _declared(engine: Mapping[str, Any], warnings: Sequence[str]) -> str:
             else f"cannot run: {engine['error']}"
         )
     about = engine["about"]
-    spoken = [f"speaks {' '.join(about['languages'])}"] if engine["task"] == "speaker" else about["languages"]
-    can = {"streaming": about["streaming"], "emotion": about["emotion"]} if engine["task"] == "speaker" else {}
-    return ", ".join([about["licence"], *spoken, *(f"{name}: {how}" for name, how in can.items())])
+    if engine["task"] != "speaker":
+        return ", ".join([about["licence"], *about["languages"]])
+    can = {"streaming": about["streaming"], "emotion": about["emotion"], "stops after a": about["cancel"]}
+    clones = ["cloning"] if about["cloning"] else []
+    told = [f"speaks {' '.join(about['languages'])}", f"{about['sample_rate']:,} Hz"]
+    return ", ".join([about["licence"], *told, *(f"{name}: {how}" for name, how in can.items()), *clones])

@@ -12,12 +12,19 @@ from duologue.protocols.commands import Item
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One that can be asked for by its name; "" is its speaker's own. `emotion` is how it can be told one (`engines.About`)."""
+    """One that can be asked for by its name; "" is its speaker's own. What the speaker can do is as it declares it
+    (`engines.About`)."""
 
     name: str
     languages: tuple[str, ...]
     speaker: str
     emotion: str
+    sample_rate: int
+    """Hz: of the sound it makes; clients get theirs."""
+    streaming: str
+    cloning: bool
+    cancel: str
+    licence: str
 
 
 @dataclass(frozen=True, slots=True)

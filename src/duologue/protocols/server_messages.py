@@ -6,7 +6,7 @@ Encoding (`native.py`) and the reference in docs/protocols.md are read from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from duologue import protocols as p
@@ -40,8 +40,7 @@ TURN = Part("turn", "integer", "the turn it belongs to")
 
 
 def _voice(voice: p.Voice) -> dict[str, Any]:
-    languages = list(voice.languages)
-    return {"name": voice.name, "languages": languages, "speaker": voice.speaker, "emotion": voice.emotion}
+    return asdict(voice) | {"languages": list(voice.languages)}
 
 
 TRANSCRIPT = Outgoing(
@@ -97,8 +96,9 @@ SERVER: Mapping[type[p.Fact], Outgoing] = {
             Part("engines", "object", "which engine does what: task to name"),
             Part(
                 "voices",
-                "list of {name, languages, speaker, emotion}",
-                "what the setting `voice` may name; without a name: the speaker's own voice, which is found by language",
+                "list of {name, languages, speaker, emotion, sample_rate, streaming, cloning, cancel, licence}",
+                "what the setting `voice` may name; without a name: the speaker's own voice, which is found by language. The rest"
+                " is what the speaker declares (docs/voices.md)",
                 lambda fact: [_voice(voice) for voice in fact.voices],
             ),
             Part("resume", "string", "the token that takes this session up again after a lost connection; empty: none"),

@@ -30,7 +30,7 @@ if (!(await memory.claim(memory.session.token))) memory.session = {};
 
 // Who has the floor, as the server says; whether the microphone is known to be on; what stands in its way.
 const now = { floor: "connecting", listening: undefined, obstacle: "" };
-const session = { name: "", engines: {}, profile: "", defaults: memory.session.defaults ?? {} };
+const session = { name: "", engines: {}, voices: [], profile: "", defaults: memory.session.defaults ?? {} };
 
 const yourMeter = new Meter($("your-level"), "--you", -1);
 const replyMeter = new Meter($("reply-level"), "--reply", 1);
@@ -87,7 +87,8 @@ function showSuspended(is) {
 
 const told = {
   ready(message) {
-    Object.assign(session, { name: message.session, engines: message.engines, profile: message.profile ?? "" });
+    const { session: name, engines, voices = [], profile = "" } = message;
+    Object.assign(session, { name, engines, voices, profile });
     playout.startSession();
     if (message.resume) memory.claim(message.resume);
     if (message.resumed !== true) beginSession(message);
@@ -340,7 +341,8 @@ const insights = new Insights($("insights"), $("open-insights"), async () => {
 
 function inUse() {
   const engines = Object.entries(session.engines).map(([task, name]) => [`task_${task}`, String(name).replaceAll(",", ", ")]);
-  return [["profile", session.profile], ...engines, ["session", session.name]].filter(([, text]) => text);
+  const able = settings.abilities(session.voices);
+  return [["profile", session.profile], ...engines, ...able, ["session", session.name]].filter(([, text]) => text);
 }
 
 // ── Kept, and begun ──

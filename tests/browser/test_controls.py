@@ -99,7 +99,9 @@ def test_what_was_chosen_is_chosen_again_the_next_day(browser: str) -> None:
             assert await page.run("document.querySelector('[name=mode]').value") == "hold"
             in_use = await page.text("#in-use")
             assert "scripted" in in_use
-            assert "sound while it is being made · no emotion · stops within a moment · 24,000 Hz · Apache-2.0" in in_use
+            assert (
+                "sound while it is being made · no emotion · stops within a moment · 24,000 Hz · Apache-2.0" in in_use
+            )
 
     run(main())
 

@@ -278,7 +278,7 @@ def test_the_words_in_the_page_are_those_of_its_english_table_and_none_is_unused
     table = dict(re.findall(r'^  (\w+): "(.*)",$', (WEB / "words" / "en.js").read_text(), re.MULTILINE))
     assert {key: table[key] for key in shown} == shown
     code = html + "".join(path.read_text() for path in modules() if path.parent == WEB)
-    parts = ("welcome_", "state_", "emotion_", "stage_", "task_", "suggestion_")
+    parts = ("welcome_", "state_", "emotion_", "stage_", "task_", "suggestion_", "streaming_", "telling_", "stops_")
     for key in table:
         code_of = key.removesuffix("_do")  # what to do about it: see notices.js
         assert f'"{code_of}"' in code or code_of.startswith(parts) or code_of in KNOWN_ELSEWHERE, key

@@ -39,7 +39,7 @@ test-voxtral: voxtral
 	TORCH_TESTS=required $(VOXTRAL)/bin/python -m pytest -k voxtral $(VOXTRAL_TESTS)
 
 # Voices with small random weights on their real libraries, in the environments of `duologue engines install`: gigabytes too.
-test-voices: setup voxtral
+test-voices: setup
 	tests/voices/run
 
 bench: setup

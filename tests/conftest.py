@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import strict
 
+from duologue.engines import placing
+from duologue.places.environments import Environments, open_environments
+
 RECORDINGS = Path(os.environ.get("SPEECH_RECORDINGS", Path(__file__).parents[2] / "shared" / "speech"))
 
 
@@ -18,6 +21,18 @@ def recordings() -> Path:
     if not (RECORDINGS / "manifest.tsv").exists():
         pytest.skip(f"no recordings in {RECORDINGS}: set SPEECH_RECORDINGS to run this")
     return RECORDINGS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_environments() -> Generator[None, None, None]:
+    """What `duologue engines install` made on this machine changes nothing: only a folder that a test names is looked into."""
+
+    def named(folder: str) -> Environments:
+        return open_environments(folder or "/nowhere")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placing, "open_environments", named)
+        yield
 
 
 strict.watch()

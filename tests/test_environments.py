@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import tiny_voices
 from apart_parts import ODD, lead, make, register
 
 from duologue import cli, clock
 from duologue.app import App
+from duologue.audio import FRAME_S, FRAME_SAMPLES, Frame
 from duologue.config import Config, Engines
-from duologue.engines import Loading, apart, lineup, placing
+from duologue.engines import Loading, Pause, Recognizer, Transcript, apart, lineup, placing
 from duologue.errors import ConfigError
 from duologue.places import command, environments
 from duologue.places.environments import Environments, Recipe, has_gpu, open_environments, read
@@ -59,7 +61,7 @@ def tiny(tmp_path: Path) -> Environments:
 
 def test_the_shipped_ones_are_pinned_and_prove_themselves() -> None:
     recipes = read()
-    assert {"chatterbox", "indic_parler"} <= set(recipes)
+    assert {"chatterbox", "indic_parler", "transformers"} <= set(recipes)
     for recipe in recipes.values():
         assert recipe.engines
         assert recipe.imports
@@ -147,6 +149,31 @@ def test_without_a_gpu_torch_comes_from_the_index_of_cpu_builds(
     assert "(from" not in told(False, "")
     assert list(tmp_path.iterdir()) == []  # nothing was installed
     assert isinstance(has_gpu(), bool)
+
+
+@pytest.mark.parametrize(
+    "engine", ["chatterbox", "chatterbox_turbo", "dia", "indic_parler", "mms", "voxtral", "voxtral_realtime"]
+)
+def test_what_would_be_installed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], engine: str
+) -> None:
+    monkeypatch.setenv("DUOLOGUE_ENGINES__ENVIRONMENTS", str(tmp_path))
+    assert cli.main(["engines", "install", engine, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    recipe = read()[open_environments(str(tmp_path)).recipe(engine).name]
+    assert engine in told.splitlines()[0]
+    assert set(recipe.pins.split()) <= set(told.split())
+    assert list(tmp_path.iterdir()) == []  # nothing was installed
+
+
+def test_every_engine_that_advises_an_environment_has_one() -> None:
+    engines = {engine for recipe in read().values() for engine in recipe.engines}
+    sources = Path(placing.__file__).parent.glob("*.py")
+    advised = {
+        name for path in sources for name in re.findall(r"duologue engines install (\w+)", path.read_text("utf-8"))
+    }
+    assert advised
+    assert advised <= engines
 
 
 def test_the_list_says_what_is_here(
@@ -418,38 +445,82 @@ def versions(python: Path) -> tuple[str, ...]:
     return tuple(told.stdout.split())
 
 
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **environment_of: str) -> Engines:
+    """Engines as they ship, with small random weights, each in the environment that ships for it."""
+    register(monkeypatch, **{name: f"real_voices:load_{name.removeprefix('indic_')}" for name in environment_of})
+    pythons = {each: str(installed(tmp_path, each)) for each in set(environment_of.values())}
+    return Engines(
+        "scripted", "none", "scripted", "scripted", (),
+        places={name: pythons[each] for name, each in environment_of.items()},
+        settings={
+            "scripted": {"replies": ["So it is."]},
+            **{name: {"scratch": str(tmp_path / "weights")} for name in environment_of},
+        },
+    )  # fmt: skip
+
+
 @pytest.mark.models
 @pytest.mark.realtime
 def test_chatterbox_and_parler_serve_one_conversation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: list[Any]
 ) -> None:
-    """Both engines as they ship, in the environments that ship, with random weights."""
-    register(monkeypatch, chatterbox="real_voices:load_chatterbox", indic_parler="real_voices:load_parler")
+    """Their libraries exclude each other."""
+    engines = shipped(tmp_path, monkeypatch, chatterbox="chatterbox", indic_parler="indic_parler")
     names = ("chatterbox", "indic_parler")
-    places = {name: installed(tmp_path, name) for name in names}
-    assert versions(places["chatterbox"]) == ("5.2.0", "1.26.4")
-    assert versions(places["indic_parler"]) == ("4.46.1", "2.4.6")
-    settings: dict[str, Any] = {name: {"model": str(tmp_path / f"{name}.weights")} for name in names}
-    clip = tiny_voices.clip(tmp_path / "ann.wav", 1.5)
-    settings["chatterbox"] |= {"clips": {"ann": str(clip)}, "voice": "ann"}
-    engines = Engines(
-        "scripted", "none", "scripted", "scripted", names,
-        places={name: str(python) for name, python in places.items()},
-        settings=settings | {"scripted": {"replies": ["So it is."]}},
-    )  # fmt: skip
-    made = lineup.load(engines, Path)
+    assert versions(Path(engines.places["chatterbox"])) == ("5.2.0", "1.26.4")
+    assert versions(Path(engines.places["indic_parler"])) == ("4.46.1", "2.4.6")
+    made = lineup.load(replace(engines, speakers=names), Path)
     try:
         assert made.warnings == ()
-        assert {voice.about.name: voice.about.licence for voice in workers} == {
-            "chatterbox": "MIT",
-            "indic_parler": "Apache-2.0",
-        }
+        licences = {voice.about.name: voice.about.licence for voice in workers}
+        assert licences == {"chatterbox": "MIT", "indic_parler": "Apache-2.0"}
 
         async def use(talk: Talk) -> None:
-            replies = [await talk.reply(voice, number) for number, voice in enumerate(("ann", "Mary"), 1)]
-            assert [reply.speaker for reply in replies] == list(names)
+            replies = [await talk.reply(voice, number) for number, voice in enumerate(("ann", "Mary", "ann"), 1)]
+            assert [reply.speaker for reply in replies] == ["chatterbox", "indic_parler", "chatterbox"]
             assert all(reply.audio_ms > 100 for reply in replies)
 
         asyncio.run(talking(App(Config(engines=engines), made), use))
     finally:
         made.close()
+
+
+@pytest.mark.models
+@pytest.mark.realtime
+def test_both_voxtrals_dia_and_mms_serve_one_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: list[Any]
+) -> None:
+    """In four workers of one environment: the server itself has no torch."""
+    names = ("voxtral", "voxtral_realtime", "dia", "mms")
+    engines = shipped(tmp_path, monkeypatch, **dict.fromkeys(names, "transformers"))
+    engines = replace(engines, writer="voxtral", recognizer="voxtral_realtime", speakers=("dia", "mms"))
+    made = lineup.load(engines, Path)
+    try:
+        assert made.warnings == ()
+        assert len(workers) == len(names)
+        assert made.speech_model is not None  # it hears, from there too
+
+        async def use(talk: Talk) -> None:
+            for number, (language, voice) in enumerate((("en", "dia"), ("ms", "mms"), ("en", "dia")), 1):
+                talk.session.command(Configure({"language": language}))
+                done = await talk.reply("", number)
+                assert done.speaker == voice
+                assert done.audio_ms > 100
+
+        asyncio.run(talking(App(Config(engines=engines), made), use))
+        assert asyncio.run(last_heard(made.recognizer)).final
+    finally:
+        made.close()
+
+
+async def last_heard(recognizer: Recognizer) -> Transcript:
+    """Of two seconds of noise."""
+    rng = np.random.default_rng(0)
+
+    async def sound() -> AsyncIterator[Frame | Pause]:
+        for number in range(round(2.0 / FRAME_S)):
+            noise = rng.normal(0.0, 0.1, FRAME_SAMPLES).astype(np.float32)
+            yield Frame(noise, number * FRAME_SAMPLES)
+        yield Pause()
+
+    return [transcript async for transcript in recognizer.transcribe(sound())][-1]

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def speaker(folder: Path) -> Iterator[ClauseSpeaker]:
     lane = Lane("parler")
-    with tiny_voices.small_parler():
+    with tiny_voices.short("indic_parler"):
         yield indic_parler.load(Loading(Path, lane, {"model": str(folder)}))
     lane.close()
 

@@ -37,7 +37,8 @@ ALL = {"torch": "2.13.0", "transformers": "5.24.0", "mistral_common": "1.13.1", 
 def test_missing_packages_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, torch="2.13.0", accelerate="1.15")
     (told,) = lacking(KNOWN[MINI], "auto")
-    assert told == ("transformers is not installed, mistral-common is not installed (pip install 'duologue[voxtral]')")
+    cure = "pip install 'duologue[voxtral]', or `duologue engines install voxtral`"
+    assert told == f"transformers is not installed, mistral-common is not installed ({cure})"
 
 
 def test_a_transformers_that_fails_at_every_prompt_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:

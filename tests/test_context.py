@@ -43,6 +43,14 @@ def test_of_one_exchange_nothing_is_left_out(messages: list[Message]) -> None:
     assert without_oldest(messages, 0.1) is None
 
 
+def test_as_much_is_kept_as_the_prompt_says() -> None:
+    before = [RULES, *said("ua", "ua", "ua", "u")]
+    assert without_oldest(before, 0.9) == [RULES, *said("ua", "ua", "u")]
+    assert without_oldest(before, 0.9, 0.6) == [RULES, *said("u", "a", "u")]
+    assert without_oldest(before, 0.9, 0.0) == [RULES, *said("u")]
+    assert without_oldest(before, 0.9, None) is None
+
+
 def test_what_the_system_said_stays_wherever_it_stood() -> None:
     assert without_oldest([RULES, *said("ua", "s", "ua", "u")], 0.1) == [RULES, *said("s", "u")]
 

@@ -299,6 +299,18 @@ def test_the_oldest_exchanges_are_left_out_until_the_prompt_fits(
     assert (told[0]["content"], told[-1]["content"]) == ("Be brief.", "What did I say?")
 
 
+def test_a_conversation_of_which_nothing_may_be_left_out_is_refused_once_it_does_not_fit(
+    counted: Callable[[int], llama.LlamaWriter],
+) -> None:
+    writer = counted(100)
+    assert asyncio.run(given(writer, Prompt("c", talk(3, 10, "And?"), retention=None)))[-1] == Text("63 read")
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(given(writer, Prompt("c", talk(4, 10, "And?"), retention=None)))
+    assert caught.value.code == "prompt_too_long"
+    assert "the conversation has 83 tokens, and there is room for 80" in caught.value.message
+    assert asyncio.run(given(writer, Prompt("c", talk(4, 10, "And?"), retention=0.5)))[-1] == Text("23 read")
+
+
 @pytest.mark.parametrize("exchanges", [0, 3])
 @pytest.mark.parametrize("length", [79, 200])
 def test_a_message_that_does_not_fit_by_itself_is_refused(

@@ -145,7 +145,11 @@ def test_what_cannot_be_done_is_taken_and_shown() -> None:
         "include": ["item.input_audio_transcription.logprobs"],
         "parallel_tool_calls": True,
         "reasoning": {"effort": "low"},
-        "truncation": {"type": "retention_ratio", "retention_ratio": 0.5},
+        "truncation": {
+            "type": "retention_ratio",
+            "retention_ratio": 1.0,
+            "token_limits": {"post_instructions": 500},
+        },
         "audio": {"input": {"noise_reduction": {"type": "far_field", "strength": 0.5}}},
         "tools": [{"type": "mcp", "server_label": "s", "server_url": "https://example.com"}],
         "tool_choice": {"type": "mcp", "server_label": "s"},
@@ -170,6 +174,24 @@ def test_a_transcription_is_shown_as_the_service_shows_it() -> None:
     client.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
     expected = {"model": "whisper-1", "language": None, "prompt": None}
     assert shown(client)["audio"]["input"]["transcription"] == expected
+
+
+@pytest.mark.parametrize(
+    ("truncation", "retention"),
+    [
+        ("auto", 1.0),
+        ("disabled", None),
+        ({"type": "retention_ratio", "retention_ratio": 0.8}, 0.8),
+        (
+            {"type": "retention_ratio", "retention_ratio": 0, "token_limits": {"post_instructions": 500}},
+            0.0,
+        ),
+    ],
+)
+def test_truncation_says_how_much_of_the_conversation_stays(truncation: Any, retention: float | None) -> None:
+    writing = Client().update(truncation=truncation).writing
+    assert writing is not None
+    assert writing.retention == retention
 
 
 def test_writing_is_what_the_session_says() -> None:

@@ -455,3 +455,30 @@ def test_a_model_that_is_known_to_read_is_waited_for(tells: bool) -> None:
         assert done["response"]["status"] == "failed"
         assert done["response"]["status_details"]["error"]["code"] == "engine_timeout"
         assert held.at("response.done")[0] < 21
+
+
+@pytest.mark.parametrize(("truncation", "first"), [("auto", "user: number 2"), ("disabled", "user: number 0")])
+def test_how_much_of_the_conversation_the_model_is_given(truncation: str, first: str) -> None:
+    """Seven exchanges, and a server that keeps five."""
+    writer = Prompts()
+
+    def ask(number: int) -> Any:
+        def act(held: Talk) -> None:
+            held.says(f"number {number}")
+            held.send("response.create", response={"output_modalities": ["text"]})
+
+        return act
+
+    asked = [(1.0 + number, ask(number)) for number in range(7)]
+    held = talk(
+        [],
+        9,
+        (0.1, lambda held: held.update(truncation=truncation)),
+        *asked,
+        engines=lineup(writer=writer),
+        microphone=False,
+    )
+    assert [status for status, _ in held.responses()] == ["completed"] * 7
+    assert writer.last()[0] == first
+    assert writer.last()[-1] == "user: number 6"
+    assert writer.seen[-1].retention == (None if truncation == "disabled" else 1.0)

@@ -27,6 +27,28 @@ def test_an_event_that_a_client_would_refuse_is_noticed_where_it_is_made() -> No
         '"content":[{"type":"input_audio"}]}}',
         '{"type":"conversation.item.added","event_id":"event_1","item":{"type":"message","role":"user","status":null,'
         '"content":[]}}',
+        '{"type":"conversation.item.created","event_id":"event_1","item":{"type":"message","role":"user","content":[]}}',
+        '{"type":"response.content_part.added","event_id":"event_1","response_id":"r","item_id":"i","output_index":0,'
+        '"content_index":0,"part":{"type":"audio","transcript":null}}',
+        '{"type":"response.content_part.added","event_id":"event_1","response_id":"r","item_id":"i","output_index":0,'
+        '"content_index":0,"part":{"type":"output_audio","transcript":""}}',
+        '{"type":"conversation.item.input_audio_transcription.failed","event_id":"event_1","item_id":"i",'
+        '"content_index":0,"error":{"type":"server_error","param":null}}',
+        '{"type":"conversation.item.input_audio_transcription.completed","event_id":"event_1","item_id":"i",'
+        '"content_index":0,"transcript":"","usage":{"type":"tokens","total_tokens":1,"input_tokens":1,"output_tokens":0}}',
+        '{"type":"conversation.item.input_audio_transcription.completed","event_id":"event_1","item_id":"i",'
+        '"content_index":0,"transcript":""}',
+        '{"type":"response.output_audio.delta","event_id":"event_1","item_id":"i","output_index":0,"content_index":0,'
+        '"delta":""}',
+        '{"type":"rate_limits.updated","event_id":"event_1","rate_limits":[{"name":"tokens","limit":null}]}',
+        '{"type":"response.created","event_id":"event_1","response":{"audio":{"output":{"voice":{"id":"v"}}},'
+        '"usage":null}}',
+        '{"type":"response.done","event_id":"event_1","response":{"audio":{"output":{"voice":"v"}},'
+        '"usage":{"total_tokens":null}}}',
+        '{"type":"response.done","event_id":"event_1","response":{"audio":{"output":{"voice":"v"}},"usage":null,'
+        '"status_details":"failed"}}',
+        '{"type":"response.done","event_id":"event_1","response":{"audio":{"output":{"voice":"v"}},"usage":null,'
+        '"metadata":"m"}}',
     ],
 )
 def test_what_is_wrong_with_it(event: str) -> None:

@@ -166,14 +166,14 @@ class ConversationManager:
     def clear_history(self) -> None:
         self._turns.clear()
 
-    def messages(self, instructions: str, pending: str = "") -> list[Message]:
-        """What a chat model is given: the instructions, then the context.
+    def messages(self, instructions: str, pending: str = "", *, whole: bool = False) -> list[Message]:
+        """What a chat model is given: the instructions, then the context, or the `whole` history.
 
         `pending` is what the user is saying and what is not a turn yet: for drafts, and for filling a cache ahead.
         """
         system = [Message("system", instructions.strip())] if instructions.strip() else []
         said = [*(turn.message for turn in self._told()), Message("user", pending.strip())]
-        return system + _exchanges(said, self.context_window)
+        return system + _exchanges(said, len(said) if whole else self.context_window)
 
     def text(self, instructions: str, pending: str = "") -> str:
         """The same for a model that only continues text: one line for each message, then "Assistant:".

@@ -191,9 +191,11 @@ class Listener:
     def _prefill(self, ear: Ear, pending: str = "") -> None:
         if not self._config.engines.prefill:
             return
-        messages = self._conversation.messages(self._wishes.instructions(), pending)
         writing = self._wishes.writing
-        self._work.start("prefill", ear, self._fill, Prompt(self._name, messages, writing.tools, writing.tool_choice))
+        whole = writing.retention is None
+        messages = self._conversation.messages(self._wishes.instructions(), pending, whole=whole)
+        prompt = Prompt(self._name, messages, writing.tools, writing.tool_choice, retention=writing.retention)
+        self._work.start("prefill", ear, self._fill, prompt)
 
     async def _fill(self, prompt: Prompt) -> None:
         try:

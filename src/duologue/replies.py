@@ -281,7 +281,7 @@ class Replies:
             text, self.unsaid = self.unsaid, ""
             return _saying(text)
         name = self._name if reply.turn.number > 0 else f"{self._name}{reply.turn.number}"  # a cache of its own
-        prompt = Prompt(name, messages, writing.tools, writing.tool_choice, writing.max_tokens)
+        prompt = Prompt(name, messages, writing.tools, writing.tool_choice, writing.max_tokens, writing.retention)
         model = self._lineup.speech_model
         if model is not None and reply.audio is not None:
             return model.answer(reply.audio, prompt)
@@ -314,7 +314,8 @@ class Replies:
         request = reply.request or ReplyRequest()
         instructions = self._wishes.instructions(request.instructions)
         if request.items is None:
-            return self._conversation.messages(instructions, reply.text if reply.audio is None else "")
+            pending, whole = reply.text if reply.audio is None else "", self._writing(request).retention is None
+            return self._conversation.messages(instructions, pending, whole=whole)
         system = [Message("system", instructions)] if instructions.strip() else []
         return system + [self._message(item) for item in request.items]
 

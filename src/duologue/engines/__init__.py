@@ -112,7 +112,9 @@ class Prompt:
     """What a writer answers. `conversation` is stable for one session's life, so that its cache can be kept.
 
     `tool_choice` is "auto", "none", "required" or a tool's name. `max_tokens` None: as many as the model likes; who reads the
-    writer counts them, but a writer that knows stops the sooner.
+    writer counts them, but a writer that knows stops the sooner. Of a conversation that has outgrown the model the oldest
+    exchanges are left out, until what stays fills `retention` (0 to 1) of the room that there is; None: none are, and the prompt
+    is refused (prompt_too_long).
     """
 
     conversation: str
@@ -120,6 +122,7 @@ class Prompt:
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
     max_tokens: int | None = None
+    retention: float | None = 1.0
 
 
 @dataclass(frozen=True, slots=True)

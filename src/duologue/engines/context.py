@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from duologue.engines import Message
 
 
-def without_oldest(messages: Sequence[Message], share: float) -> list[Message] | None:
-    """Without so many of the oldest exchanges (a user's message and what came of it) as leave about `share` of the text, one
-    at least. What the system said stays, and so does the last exchange; None where there is no other."""
-    enough = share * _characters(messages)
+def without_oldest(messages: Sequence[Message], share: float, retention: float | None = 1.0) -> list[Message] | None:
+    """Without so many of the oldest exchanges (a user's message and what came of it) as leave about `share` of the text, or as
+    the prompt's `retention` says less of it; one at least. What the system said stays, and so does the last exchange; None where
+    there is no other, or none may be left out."""
+    if retention is None:
+        return None
+    enough = share * retention * _characters(messages)
     kept = list(messages)
     while (end := _oldest_exchange(kept)) is not None:
         kept = [message for message in kept[:end] if message.role == "system"] + kept[end:]

@@ -225,6 +225,7 @@ class _Call:
         self._conversation = prompt.conversation
         self._messages = _guided(prompt.messages)
         self._room = room
+        self._retention = prompt.retention
         # With its progress reported, a request calls back after every batch, and so can be stopped while it reads.
         self._request = {**request, "stream": True, "return_progress": True, "cache_prompt": True}
         self._loop = asyncio.get_running_loop()
@@ -261,9 +262,10 @@ class _Call:
             raise EngineError("llama", f"llama.cpp failed: {error}") from error
 
     def _fewer_messages(self) -> list[Message]:
-        fewer = without_oldest(self._messages, self._room / self._size)
+        fewer = without_oldest(self._messages, self._room / self._size, self._retention)
         if fewer is None:
-            text = f"with its instructions the message has {self._size} tokens, and there is room for {self._room}"
+            what = "the conversation" if self._retention is None else "with its instructions the message"
+            text = f"{what} has {self._size} tokens, and there is room for {self._room}"
             raise EngineError("llama", text, code="prompt_too_long", retryable=False)
         return fewer
 

@@ -107,7 +107,8 @@ class ChatWriter:
             try:
                 return await self._ask(prompt, messages, max_tokens)
             except EngineError as error:
-                fewer = without_oldest(messages, 0.5) if error.code == "prompt_too_long" else None
+                too_long = error.code == "prompt_too_long"
+                fewer = without_oldest(messages, 0.5, prompt.retention) if too_long else None
                 if fewer is None:
                     raise
                 messages = paired(fewer)

@@ -124,7 +124,7 @@ class VoxtralModel:
         most = min(self._settings.max_tokens, prompt.max_tokens or self._settings.max_tokens)
         room = self._settings.context - most
         while len(ids := await self._run(self._ids, prompt, audio)) > room:
-            fewer = without_oldest(prompt.messages, room / len(ids))
+            fewer = without_oldest(prompt.messages, room / len(ids), prompt.retention)
             if fewer is None:
                 text = f"with its instructions the turn has {len(ids)} tokens, and there is room for {room}"
                 raise EngineError("voxtral", text, code="prompt_too_long", retryable=False)

@@ -58,12 +58,14 @@ class TurnTaking:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """How replies are written. `max_tokens` None: as long as the model likes; `spoken` False: text only."""
+    """How replies are written. `max_tokens` None: as long as the model likes; `spoken` False: text only. `retention`: see
+    `engines.Prompt`; None: the model is given all of the history."""
 
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
     max_tokens: int | None = None
     spoken: bool = True
+    retention: float | None = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,7 +238,15 @@ def writing(given: Mapping[str, Any]) -> p.Writing:
     choice, most = given["tool_choice"], given["max_output_tokens"]
     if not isinstance(choice, str):
         choice = choice["name"] if choice["type"] == "function" else "auto"
-    return p.Writing(tools, choice, None if most == "inf" else most, given["output_modalities"] == ["audio"])
+    spoken = given["output_modalities"] == ["audio"]
+    return p.Writing(tools, choice, None if most == "inf" else most, spoken, _retention(given["truncation"]))
+
+
+def _retention(truncation: Any) -> float | None:
+    """`auto` keeps as much as there is room for, `disabled` all."""
+    if isinstance(truncation, Mapping):
+        return float(truncation["retention_ratio"])
+    return None if truncation == "disabled" else 1.0
 
 
 def voice_of(given: Any) -> str:

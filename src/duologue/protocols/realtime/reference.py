@@ -137,7 +137,11 @@ SESSION: Final[Mapping[str, tuple[str, str]]] = {
     "tool_choice": (SUPPORTED, "an MCP tool is accepted and ignored"),
     "parallel_tool_calls": (IGNORED, "the model decides"),
     "max_output_tokens": (SUPPORTED, "more than OpenAI's 4096 too"),
-    "truncation": (IGNORED, "the server keeps as many turns as its settings say"),
+    "truncation": (
+        SUPPORTED,
+        "`auto`: as many turns as the server's settings say, if they fit; `disabled`: all, and `prompt_too_long` once they do "
+        "not fit; `retention_ratio`: of what fits so much stays; `token_limits` is accepted and ignored",
+    ),
     "tracing": (IGNORED, ""),
     "prompt": (IGNORED, ""),
     "reasoning": (IGNORED, ""),

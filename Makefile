@@ -10,7 +10,7 @@ run: setup
 	$(BIN)/duologue serve
 
 test: setup check
-	$(BIN)/python -m pytest
+	tests/run $(BIN)/python
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -36,7 +36,7 @@ $(VOXTRAL)/.installed: pyproject.toml constraints-voxtral.txt
 	touch $@
 
 test-voxtral: voxtral
-	TORCH_TESTS=required $(VOXTRAL)/bin/python -m pytest -k voxtral $(VOXTRAL_TESTS)
+	TORCH_TESTS=required tests/run $(VOXTRAL)/bin/python -k voxtral $(VOXTRAL_TESTS)
 
 # Voices with small random weights on their real libraries, in the environments of `duologue engines install`: gigabytes too.
 test-voices: setup

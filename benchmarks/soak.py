@@ -1,16 +1,24 @@
 """Sessions that open, talk, interrupt and leave at random, for as long as is asked: does anything grow, is anything left over?
 
-The server is a process of its own, and what it holds is looked at from outside: memory, threads, descriptors, and the tasks of
-its loop. Which client does what is decided by a seeded generator, so that a run can be had again.
+The server is a process of its own, and what it holds is looked at from outside. Which client does what is decided by a seeded
+generator, so that a run can be had again.
+
+A process's resident memory says little in ten minutes: it moves by more than 1 % with who happens to be there and with what the
+allocator keeps. So from time to time everybody leaves at once, whatever they are doing, and what an empty server holds is
+counted exactly: Python's blocks of memory, and the bytes that malloc has given out. The slope is the median of those between
+any two looks (Theil and Sen's), which one odd look does not turn. This sees whatever is kept of sessions that are over, in
+Python or out of it. It does not see memory that is held only while somebody is there, nor memory that is free but in pieces
+too small to give back: the resident memory is told, and has a limit only where a run is long enough (`RESIDENT_MINUTES`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from random import Random
 from typing import Any, Final
 
@@ -20,89 +28,118 @@ from websockets.exceptions import WebSocketException
 from benchmarks.crowd import SILENCE, Client, Notes, voice
 from benchmarks.figures import Figure
 from benchmarks.machine import Usage
-from benchmarks.servers import SCRIPTED, Server, serving
+from benchmarks.servers import SCRIPTED, Holds, Server, serving
 from duologue import clock
 from duologue.audio import FRAME_S
 
-SAMPLES: Final = 120
-"""Looks at the server, spread over the run."""
+LOOK_EVERY_S: Final = 30.0
+LEAST_LOOKS: Final = 3
+LEAST_ROUND_S: Final = 2.0
 
-WARM_UP: Final = 0.2
+WARM_UP: Final = 0.3
 """Of the run: caches fill, the allocator finds its size. What grows after it is a leak."""
 
-SETTLE_S: Final = 3.0
-"""After the last client left, until what is left over is counted; sessions that wait to be resumed are told not to."""
+MOST_AN_HOUR: Final = 0.01
+RESIDENT_MINUTES: Final = 60.0
+
+QUIET_S: Final = 5.0
+"""After the last client left. Nobody may resume for so long; and a cancelled timer holds what it was for until it is due."""
+
+SETTLE_S: Final = 10.0
+"""On a busy machine it may take longer; what is there after that is left over."""
 
 SETTINGS: Final = {"DUOLOGUE_LIMITS__RESUME_S": "1.0", "DUOLOGUE_LIMITS__SESSIONS": "64"}
 
 
 @dataclass(frozen=True)
 class Look:
+    """At a server without clients."""
+
     at_s: float
     usage: Usage
-    tasks: int
+    holds: Holds
 
 
-async def run(minutes: float, sessions: int, seed: int, real: bool = False) -> tuple[list[Figure], dict[str, Any]]:
-    """About `sessions` at a time. The figures, and what was seen."""
-    notes = Notes()
-    async with serving(SETTINGS | ({} if real else dict(SCRIPTED))) as server:
+async def run(
+    minutes: float, sessions: int, seed: int, real: bool = False, first: str = "", quiet_s: float = QUIET_S
+) -> tuple[list[Figure], dict[str, Any]]:
+    """About `sessions` at a time. The figures, and what was seen. `first`: as of `serving`."""
+    notes, began_at = Notes(), clock.now()
+    async with serving(SETTINGS | ({} if real else dict(SCRIPTED)), first=first) as server:
+        untouched = await _look(server, 0.0)
         await _visit(server.address, Random(seed), notes)  # what the first session makes stays
-        await asyncio.sleep(SETTLE_S)
-        before = await _look(server, 0.0)
-        looks = await _crowded(server, minutes * 60, sessions, seed, notes)
-        await asyncio.sleep(SETTLE_S)
-        after = await _look(server, minutes * 60 + SETTLE_S)
-    return figures(before, looks, after, notes), {
+        before = await _empty(server, began_at, quiet_s, untouched)
+        began_at, looks = clock.now(), []
+        rounds = max(LEAST_LOOKS, round(minutes * 60 / LOOK_EVERY_S))
+        for number in range(rounds):
+            visited_s = max(LEAST_ROUND_S, minutes * 60 / rounds - quiet_s)
+            await _crowded(server, visited_s, sessions, f"{seed}/{number}", notes)
+            looks.append(await _empty(server, began_at, quiet_s, before))
+            _tell(looks[-1])
+    return figures(before, looks, notes), {
         "seed": seed,
         "before": asdict(before),
-        "after": asdict(after),
         "looks": [asdict(look) for look in looks],
         "answers": len(notes.answers_s),
         "broken": notes.broken,
     }
 
 
-def figures(before: Look, looks: Sequence[Look], after: Look, notes: Notes) -> list[Figure]:
+def figures(before: Look, looks: Sequence[Look], notes: Notes) -> list[Figure]:
     warm = [look for look in looks if look.at_s >= WARM_UP * looks[-1].at_s]
-    share = slope_an_hour(warm)
+    after = looks[-1]
     left = {
-        "tasks": after.tasks - before.tasks,
+        "tasks": after.holds.tasks - before.holds.tasks,
         "threads": after.usage.threads - before.usage.threads,
         "descriptors": after.usage.descriptors - before.usage.descriptors,
     }
+    long = looks[-1].at_s >= RESIDENT_MINUTES * 60
     return [
-        Figure("memory's growth an hour, after warm-up", "share", [], share, {"overall": 0.01}, needs=0),
+        _growth("Python's blocks", warm, lambda look: look.holds.objects),
+        _growth("malloc's bytes", warm, lambda look: look.holds.in_use_bytes),
+        _growth("resident memory", warm, lambda look: look.usage.rss_mb, limited=long),
         *(Figure(f"{what} left over", "count", [], float(n), {"overall": 0.0}, needs=0) for what, n in left.items()),
         Figure("connections broken", "count", [], float(notes.broken), {"overall": 0.0}, needs=0),
         Figure("voice to voice", "ms", [s * 1000 for s in notes.answers_s]),
     ]
 
 
-def slope_an_hour(looks: Sequence[Look]) -> float:
-    """Of the straight line through the memory, relative to its mean."""
-    if len(looks) < 2:
-        return 0.0
-    hours, memory = [look.at_s / 3600 for look in looks], [look.usage.rss_mb for look in looks]
-    return float(np.polyfit(hours, memory, 1)[0] / np.mean(memory))
+def _growth(what: str, looks: Sequence[Look], of: Callable[[Look], float], *, limited: bool = True) -> Figure:
+    limit = {"overall": MOST_AN_HOUR} if limited else {}
+    return Figure(f"{what}: growth an hour, after warm-up", "share", [], slope_an_hour(looks, of), limit, needs=0)
 
 
-async def _crowded(server: Server, seconds: float, sessions: int, seed: int, notes: Notes) -> list[Look]:
-    """The looks meanwhile; every client has gone when it returns."""
-    began_at, looks = clock.now(), list[Look]()
+def slope_an_hour(looks: Sequence[Look], of: Callable[[Look], float]) -> float:
+    """The median of the slopes between any two looks, relative to the median of what was seen; 0 where nothing was."""
+    usual = float(np.median([of(look) for look in looks])) if looks else 0.0
+    slopes = [(of(b) - of(a)) / (b.at_s - a.at_s) for a, b in combinations(looks, 2)]
+    return float(np.median(slopes)) * 3600 / usual if slopes and usual else 0.0
+
+
+async def _crowded(server: Server, seconds: float, sessions: int, seed: str, notes: Notes) -> None:
+    """Every client has gone when it returns."""
     clients = [asyncio.create_task(_come_and_go(server.address, Random(f"{seed}/{n}"), notes)) for n in range(sessions)]
-    try:
-        while (at_s := clock.now() - began_at) < seconds:
-            looks.append(await _look(server, at_s))
-            print(
-                f"{at_s:6.0f} s: {looks[-1].usage.rss_mb:.1f} MB, {looks[-1].tasks} tasks", file=sys.stderr, flush=True
-            )
-            await asyncio.sleep(max(1.0, seconds / SAMPLES))
-    finally:
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
-    return looks
+    await asyncio.sleep(seconds)
+    for client in clients:
+        client.cancel()
+    await asyncio.gather(*clients, return_exceptions=True)
+
+
+async def _empty(server: Server, began_at: float, quiet_s: float, before: Look) -> Look:
+    """As soon as no more is there than before, or what there is after `SETTLE_S`."""
+    await asyncio.sleep(quiet_s)
+    until = clock.now() + SETTLE_S
+    while True:
+        look = await _look(server, clock.now() - began_at)
+        few = look.usage.descriptors <= before.usage.descriptors and look.usage.threads <= before.usage.threads
+        if (few and look.holds.tasks <= before.holds.tasks) or clock.now() > until:
+            return look
+        await asyncio.sleep(0.5)
+
+
+def _tell(look: Look) -> None:
+    holds = f"{look.holds.objects} blocks, {look.holds.in_use_bytes / 1e6:.3f} MB in use, {look.holds.tasks} tasks"
+    print(f"{look.at_s:6.0f} s: {holds}, {look.usage.rss_mb:.1f} MB resident", file=sys.stderr, flush=True)
 
 
 async def _come_and_go(address: str, random: Random, notes: Notes) -> None:
@@ -145,5 +182,6 @@ async def _do(client: Client, random: Random) -> None:
 
 async def _look(server: Server, at_s: float) -> Look:
     with suppress(OSError):
-        return Look(at_s, server.usage(), await server.tasks())
+        holds = await server.holds()  # first: what it does not use is given back
+        return Look(at_s, server.usage(), holds)
     raise SystemExit("the server is gone")

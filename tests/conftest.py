@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import strict
+import tiny_voxtral
 
 from duologue.engines import placing
 from duologue.places.environments import Environments, open_environments
@@ -33,6 +34,18 @@ def no_environments() -> Generator[None, None, None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(placing, "open_environments", named)
         yield
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a Voxtral that hears and answers."""
+    return tiny_voxtral.make_chat(tmp_path_factory.mktemp("voxtral"))
+
+
+@pytest.fixture(scope="session")
+def tiny_realtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a Voxtral that writes down what it hears."""
+    return tiny_voxtral.make_realtime(tmp_path_factory.mktemp("voxtral-realtime"))
 
 
 strict.watch()

@@ -34,14 +34,9 @@ HISTORY = (SYSTEM, Message("user", "Hello there"), Message("assistant", "Hi!"))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_voxtral.make_chat(tmp_path_factory.mktemp("voxtral"))
-
-
-@pytest.fixture(scope="module")
-def loaded(folder: Path) -> Iterator[VoxtralModel]:
+def loaded(tiny_chat: Path) -> Iterator[VoxtralModel]:
     lane = Lane("voxtral")
-    yield load(Loading(lambda name: Path(name), lane, {"model": str(folder), "max_tokens": 30, "temperature": 0.0}))
+    yield load(Loading(lambda name: Path(name), lane, {"model": str(tiny_chat), "max_tokens": 30, "temperature": 0.0}))
     lane.close()
 
 
@@ -291,6 +286,7 @@ def counted(model: VoxtralModel) -> list[str]:
     return done
 
 
+@pytest.mark.realtime
 def test_a_closed_answer_makes_at_most_the_token_at_hand(loaded: VoxtralModel) -> None:
     async def main(model: VoxtralModel, done: list[str]) -> tuple[int, float]:
         async with aclosing(cast(Any, model.answer(voice(1.0), FIRST))) as pieces:

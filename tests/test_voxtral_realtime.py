@@ -25,18 +25,13 @@ from duologue.errors import ConfigError, EngineError  # noqa: E402
 from duologue.places.thread import Lane  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_voxtral.make_realtime(tmp_path_factory.mktemp("realtime"))
-
-
 def opened(folder: Path, **settings: object) -> VoxtralRealtime:
     return load(Loading(lambda name: Path(name), cast(Lane, None), {"model": str(folder), **settings}))
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> Iterator[VoxtralRealtime]:
-    model = opened(folder)
+def model(tiny_realtime: Path) -> Iterator[VoxtralRealtime]:
+    model = opened(tiny_realtime)
     yield model
     model.close()
 
@@ -120,8 +115,8 @@ def test_a_pause_without_sound_has_no_words(model: VoxtralRealtime) -> None:
     assert asyncio.run(hear(model, spoken(np.zeros(0, np.float32)))) == [Transcript("", final=True)]
 
 
-def test_a_longer_delay_hears_more_before_the_first_word(folder: Path) -> None:
-    quick, slow = opened(folder, delay_ms=240), opened(folder, delay_ms=960)
+def test_a_longer_delay_hears_more_before_the_first_word(tiny_realtime: Path) -> None:
+    quick, slow = opened(tiny_realtime, delay_ms=240), opened(tiny_realtime, delay_ms=960)
     samples = [each._processor.num_samples_first_audio_chunk for each in (quick, slow)]
     assert samples[1] - samples[0] == 720 * 16
     for each in (quick, slow):
@@ -129,8 +124,8 @@ def test_a_longer_delay_hears_more_before_the_first_word(folder: Path) -> None:
         each.close()
 
 
-def test_closing_a_stream_ends_its_thread(folder: Path) -> None:
-    model = opened(folder)
+def test_closing_a_stream_ends_its_thread(tiny_realtime: Path) -> None:
+    model = opened(tiny_realtime)
 
     async def main() -> None:
         async with aclosing(cast(Any, model.transcribe(spoken(noise(60.0), gap_s=0.001)))) as words:
@@ -145,19 +140,30 @@ def test_closing_a_stream_ends_its_thread(folder: Path) -> None:
     model.close()
 
 
-def test_two_streams_never_mix(model: VoxtralRealtime) -> None:
-    """50 runs of four at once are 300 pairs of streams side by side, with half the streams of 200 runs of two.
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoxtralRealtime]:
+    """Of one layer, since what is shown with it is shown often. Sums of two threads would only wait for each other."""
+    import torch
 
-    Threads are made to switch; without a copy of the model for each stream, about one in five goes wrong.
-    """
-    sounds = [noise(0.4 + number / 5, number) for number in range(4)]
-    alone = [finals(asyncio.run(hear(model, spoken(sound))))[0] for sound in sounds]
-    assert len(set(alone)) == 4
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model = opened(tiny_voxtral.make_realtime(tmp_path_factory.mktemp("small"), layers=1), delay_ms=240)
+    yield model
+    model.close()
+    torch.set_num_threads(usual)
+
+
+@pytest.mark.parametrize("seconds", [(0.1, 0.2), (0.2, 0.3)], ids=["100 runs", "100 more"])
+def test_two_streams_never_mix(small: VoxtralRealtime, seconds: tuple[float, float]) -> None:
+    """Threads are made to switch; without a copy of the model for each stream, more than half of them go wrong."""
+    sounds = [noise(each, seed) for seed, each in enumerate(seconds)]
+    alone = [finals(asyncio.run(hear(small, spoken(sound))))[0] for sound in sounds]
+    assert len(set(alone)) == 2
 
     async def main() -> int:
         wrong = 0
-        for _ in range(50):
-            heard = await asyncio.gather(*(hear(model, spoken(sound)) for sound in sounds))
+        for _ in range(100):
+            heard = await asyncio.gather(*(hear(small, spoken(sound)) for sound in sounds))
             wrong += sum(finals(each)[0] != wanted for each, wanted in zip(heard, alone, strict=True))
         return wrong
 

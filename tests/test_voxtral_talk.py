@@ -34,15 +34,10 @@ pytestmark = pytest.mark.realtime
 TURNS = 5
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_voxtral.make_chat(tmp_path_factory.mktemp("voxtral"))
-
-
 @pytest.fixture
-def model(folder: Path) -> Iterator[VoxtralModel]:
+def model(tiny_chat: Path) -> Iterator[VoxtralModel]:
     lane = Lane("voxtral")
-    table = {"model": str(folder), "max_tokens": 8, "temperature": 0.0}
+    table = {"model": str(tiny_chat), "max_tokens": 8, "temperature": 0.0}
     yield load(Loading(lambda name: Path(name), lane, table))
     lane.close()
 
@@ -102,10 +97,10 @@ def _check_last_prompt(model: VoxtralModel, requests: list[Request], turns: Any)
     assert model._ids(prompt, voice(1.0)) in [request.ids for request in requests if request.audio is not None]
 
 
-def test_who_is_interrupted_stops_making_tokens_and_the_history_keeps_what_was_heard(folder: Path) -> None:
+def test_who_is_interrupted_stops_making_tokens_and_the_history_keeps_what_was_heard(tiny_chat: Path) -> None:
     lane = Lane("voxtral")
     model = load(
-        Loading(lambda name: Path(name), lane, {"model": str(folder), "max_tokens": 4_000, "temperature": 0.0})
+        Loading(lambda name: Path(name), lane, {"model": str(tiny_chat), "max_tokens": 4_000, "temperature": 0.0})
     )
     server = app(model)
     steps: list[tuple[float, str]] = []
@@ -136,7 +131,9 @@ def test_who_is_interrupted_stops_making_tokens_and_the_history_keeps_what_was_h
     assert 0 < len(reply.text.strip()) < 60
 
 
-def test_the_command_talks_with_the_profile(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_talks_with_the_profile(
+    tiny_chat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = tmp_path / "duologue.toml"
     settings.write_text(
         f"""
@@ -146,7 +143,7 @@ turn_detector = "scripted"
 speakers = ["scripted"]
 emotion = "scripted"
 [engines.settings.voxtral]
-model = "{folder}"
+model = "{tiny_chat}"
 max_tokens = 8
 """
     )

@@ -125,18 +125,13 @@ async def person(address: str) -> AsyncIterator[Person]:
             await asyncio.wait(tasks)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_voxtral.make_chat(tmp_path_factory.mktemp("voxtral"))
-
-
 @pytest.fixture
-def make(folder: Path) -> Iterator[Callable[[int], VoxtralModel]]:
+def make(tiny_chat: Path) -> Iterator[Callable[[int], VoxtralModel]]:
     lanes: list[Lane] = []
 
     def made(max_tokens: int) -> VoxtralModel:
         lanes.append(Lane("voxtral"))
-        table = {"model": str(folder), "max_tokens": max_tokens, "temperature": 0.0}
+        table = {"model": str(tiny_chat), "max_tokens": max_tokens, "temperature": 0.0}
         return load(Loading(lambda name: Path(name), lanes[-1], table))
 
     yield made

@@ -73,7 +73,7 @@ def make_chat(folder: Path) -> Path:
     )
 
 
-def make_realtime(folder: Path) -> Path:
+def make_realtime(folder: Path, layers: int = 2) -> Path:
     """A Voxtral-Realtime that writes down what it hears."""
     import torch
     from transformers import (
@@ -94,13 +94,14 @@ def make_realtime(folder: Path) -> Path:
     sound = {
         "hidden_size": 64,
         "intermediate_size": 128,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "head_dim": 16,
     }
     torch.manual_seed(0)
     config = VoxtralRealtimeConfig(
-        audio_config=sound, text_config={"vocab_size": len(tokenizer), "sliding_window": 512, **TEXT}
+        audio_config=sound,
+        text_config={"vocab_size": len(tokenizer), "sliding_window": 512, **TEXT, "num_hidden_layers": layers},
     )
     return _save(
         folder,

@@ -48,20 +48,20 @@ def model(name: str) -> Path:
 
 
 @contextmanager
-def tiny(folders: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def tiny(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     if missing := tiny_voxtral.missing():
         pytest.skip(missing)
-    yield {"model": str(tiny_voxtral.make_realtime(folders.mktemp("contract")))}
+    yield {"model": str(request.getfixturevalue("tiny_realtime"))}
 
 
 @contextmanager
-def served(folders: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def served(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """A server in the shapes of vLLM's, which takes its time to hear."""
     with elsewhere(realtime_server(Realtime(on=lambda socket, message: asyncio.sleep(0.002)))) as url:
         yield {"base_url": url}
 
 
-Supply: TypeAlias = Callable[[pytest.TempPathFactory], AbstractContextManager[dict[str, Any]]]
+Supply: TypeAlias = Callable[[pytest.FixtureRequest], AbstractContextManager[dict[str, Any]]]
 
 SUPPLIED: Mapping[str, Supply] = {
     "voxtral_realtime": tiny,
@@ -71,9 +71,9 @@ SUPPLIED: Mapping[str, Supply] = {
 
 
 @pytest.fixture(scope="module", params=engines())
-def recognizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recognizer]:
+def recognizer(request: pytest.FixtureRequest) -> Iterator[Recognizer]:
     lane = Lane(request.param)
-    supplied = SUPPLIED[request.param](tmp_path_factory) if request.param in SUPPLIED else nullcontext({})
+    supplied = SUPPLIED[request.param](request) if request.param in SUPPLIED else nullcontext({})
     with closing(lane), supplied as settings:
         try:
             engine = registry.load("recognizer", request.param, Loading(model, lane, settings))

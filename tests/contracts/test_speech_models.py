@@ -25,21 +25,20 @@ ANSWER = (*[delta(f"{number} ") for number in range(20)], last(), "[DONE]")
 
 
 @pytest.fixture(scope="module", params=["voxtral", "voxtral_http"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpeechModel]:
-    yield from {"voxtral": voxtral, "voxtral_http": over_http}[request.param](tmp_path_factory)
+def model(request: pytest.FixtureRequest) -> Iterator[SpeechModel]:
+    yield from {"voxtral": voxtral, "voxtral_http": over_http}[request.param](request)
 
 
-def voxtral(folders: pytest.TempPathFactory) -> Iterator[SpeechModel]:
+def voxtral(request: pytest.FixtureRequest) -> Iterator[SpeechModel]:
     if missing := tiny_voxtral.missing():
         pytest.skip(missing)
     lane = Lane("contract")
-    folder = tiny_voxtral.make_chat(folders.mktemp("contract"))
-    table = {"model": str(folder), "max_tokens": 20, "temperature": 0.0}
+    table = {"model": str(request.getfixturevalue("tiny_chat")), "max_tokens": 20, "temperature": 0.0}
     yield cast(SpeechModel, registry.load("writer", "voxtral", Loading(lambda name: Path(name), lane, table)))
     lane.close()
 
 
-def over_http(folders: pytest.TempPathFactory) -> Iterator[SpeechModel]:
+def over_http(request: pytest.FixtureRequest) -> Iterator[SpeechModel]:
     with elsewhere(chat_server(Chat(ANSWER, split=200, gap_s=0.001))) as url:
         yield load_http(Loading(lambda name: Path(name), cast(Lane, None), {"base_url": url}))
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import laws
 import pytest
-from dialogue import TIMINGS, decided_at, failures, lineup, play, says, states
+from dialogue import TIMINGS, Dialogue, decided_at, failures, lineup, play, says, sound_of, states
 
 from duologue.audio import Audio, Frame
 from duologue.config import Limits
 from duologue.core.endpointing import Evidence
-from duologue.engines import About, Pause, Prompt, Sound, Style, Text, Transcript
+from duologue.engines import About, Pause, Piece, Prompt, Sound, Style, Text, Transcript
 from duologue.engines.scripted import (
     ABOUT,
     ScriptedSpeaker,
@@ -22,12 +22,14 @@ from duologue.engines.scripted import (
     ScriptedWriter,
 )
 from duologue.errors import EngineError
+from duologue.excuses import SENTENCES
 from duologue.protocols import (
     Degraded,
     Failure,
     Interrupted,
     ReplyAudio,
     ReplyDone,
+    ReplyVoice,
 )
 
 PAUSE_S = Evidence(0.9).wait_s(TIMINGS.patience)  # the scripted turn detector is always this sure
@@ -122,6 +124,68 @@ def test_a_bug_in_an_engine_is_told_without_its_inside() -> None:
     assert "secret" not in seen.of(Failure)[0].message
 
 
+def away(code: str = "engine_unreachable") -> EngineError:
+    return EngineError("voxtral_http", "http://gpu.example:8000/v1 cannot be reached", code=code)
+
+
+def spoken(seen: Dialogue) -> list[str]:
+    """Every reply, each with its sound."""
+    assert all(sound_of(seen, fact.turn) for fact in seen.of(ReplyDone))
+    return [fact.text for fact in seen.of(ReplyDone)]
+
+
+class Absent(ScriptedWriter):
+    """Away for the first questions, the drafts among them."""
+
+    def __init__(self, questions: int, code: str = "engine_unreachable") -> None:
+        super().__init__()
+        self._questions = questions
+        self._code = code
+
+    async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        self._questions -= 1
+        if self._questions >= 0:
+            raise away(self._code)
+        async for piece in super().write(prompt):
+            yield piece
+
+
+@pytest.mark.parametrize("part", ["recognizer", "writer"])
+def test_an_engine_that_is_away_is_told_on_the_screen_and_aloud_and_the_next_turn_is_answered(part: str) -> None:
+    parts = {"recognizer": Broken(says("Hello there."), error=away()), "writer": Absent(2)}
+    seen = play([(1, 2), (9, 10)], 16, engines=lineup(**{part: parts[part]}))
+    assert failures(seen) == [("engine_unreachable", 1)]
+    excuse, answer = spoken(seen)
+    assert excuse == SENTENCES["en"]
+    assert ("assistant", excuse) in seen.history
+    assert answer != excuse
+
+
+def test_the_excuse_is_in_the_language_of_the_conversation() -> None:
+    conversation = replace(TIMINGS.conversation, language="es")
+    seen = play([(1, 2)], 8, engines=lineup(writer=Absent(2)), config=replace(TIMINGS, conversation=conversation))
+    assert spoken(seen) == [SENTENCES["es"]]
+    assert {fact.language for fact in seen.of(ReplyVoice)} == {"es"}
+
+
+def test_what_asking_again_would_not_mend_is_told_on_the_screen_alone() -> None:
+    seen = play([(1, 2)], 8, engines=lineup(writer=Absent(2, "engine_refused")))
+    assert failures(seen) == [("engine_refused", 1)]
+    assert seen.of(ReplyDone) == []
+
+
+def test_a_voice_that_is_away_cannot_say_so_and_does_not_try_for_ever() -> None:
+    class Mute(ScriptedSpeaker):
+        async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+            async for sound in super().speak(text, style):
+                if sound.rate:
+                    raise away()
+                yield sound
+
+    seen = play([(1, 2)], 12, engines=lineup(speakers=(Mute(),)))
+    assert [code for code, _ in failures(seen)] == ["engine_unreachable"] * 2
+
+
 def test_without_the_turn_detector_silence_alone_ends_the_turn() -> None:
     broken = play([(1, 2)], 6, engines=lineup(turn_detector=Broken(ScriptedTurnDetector())))
     none = play([(1, 2)], 6, engines=lineup(turn_detector=None))
@@ -164,7 +228,7 @@ def test_an_engine_that_hangs_over_a_reply_fails_when_the_limit_is_over(engine: 
     seen = play([(1, 2), (8, 9)], 13, engines=lineup(**{engine: chosen}), config=SHORT_PATIENCE)
     assert failures(seen) in ([("engine_timeout", 1)], [])
     assert states(seen)[-1] == "listening"
-    assert [done.turn for done in seen.of(ReplyDone)][-1] == 2
+    assert [done.turn for done in seen.of(ReplyDone)][-1] == (3 if failures(seen) else 2), "after an excuse"
 
 
 @dataclass

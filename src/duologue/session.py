@@ -27,6 +27,7 @@ from duologue.dispatcher import Dispatcher
 from duologue.edits import Edits
 from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError
+from duologue.excuses import excuse
 from duologue.feelings import Feelings
 from duologue.intake import Edge, Intake
 from duologue.listener import Listener
@@ -81,6 +82,7 @@ class Session:
         strained: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
+        self._excuses = turn_taking is None
         turn_taking = turn_taking or p.TurnTaking(config.speech, config.patience, Manners())
         settings = config.conversation
         self.conversation = ConversationManager(settings.context_window, settings.max_history)
@@ -361,7 +363,17 @@ class Session:
         self._replies.silence(turn)
         if code == "prompt_too_long":  # with these words in the history every later prompt would be too long as well
             self.conversation.discard(p.user_item(self.name, turn.number))
-        return self._dispatcher.happened(e.Failed(turn))
+        self._dispatcher.happened(e.Failed(turn))
+        return self._excuse(cause, code)
+
+    def _excuse(self, cause: Cause, code: str) -> None:
+        """Says aloud that no answer comes. A protocol with turns of its own has its own words for it; nothing is said to nobody,
+        nor over anybody; and what was said unasked, as this is, has no excuse."""
+        unasked = isinstance(cause, Reply) and not cause.text and cause.audio is None
+        sentence = excuse(code, self._wishes.language)
+        if sentence and self._excuses and not unasked and self._turns.phase is Phase.IDLE:
+            self._replies.unsaid = sentence
+            self._dispatcher.happened(e.Asked())
 
     # ── Telling ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -30,6 +30,7 @@ from duologue.places.thread import Lane
 LANGUAGES: Final = frozenset({"ar", "de", "en", "es", "fr", "hi", "it", "ja", "ko", "nl", "pt", "ru", "zh"})
 
 STEP_MS: Final = 80
+DELAYS_MS: Final = range(240, 2_401)
 
 MOST_BEHIND_S: Final = 10.0
 """Sound that a stream has not heard yet; then no more is taken, and whoever feeds it notices."""
@@ -263,8 +264,9 @@ def load(loading: Loading) -> VoxtralRealtime:
     from duologue.engines import voxtral_machine
 
     settings = settings_table.read(Settings(), loading.settings, "voxtral_realtime")
-    if settings.delay_ms % STEP_MS:
-        raise ConfigError("bad_setting", f"engines.settings.voxtral_realtime: delay_ms is a multiple of {STEP_MS}")
+    if settings.delay_ms % STEP_MS or settings.delay_ms not in DELAYS_MS:
+        text = f"delay_ms is a multiple of {STEP_MS} from {DELAYS_MS[0]} to {DELAYS_MS[-1]}"
+        raise ConfigError("bad_setting", f"engines.settings.voxtral_realtime: {text}")
     voxtral_machine.check_language("voxtral_realtime", settings.language, LANGUAGES)
     place = voxtral_machine.prepare(settings.model, settings.revision, settings.device, fetch=loading.fetch is not None)
     model, processor = voxtral_machine.open_model("VoxtralRealtimeForConditionalGeneration", place)

@@ -74,6 +74,7 @@ OPINIONS = (0.0, 0.9)
 """That the turn is over: none prepares a reply at the first one."""
 
 
+@cache
 def observed() -> dict[Key, list[Outcome]]:
     """For each row of the table its outcomes, in the order of phases and names: what to do, and what it becomes."""
     seen: set[Hashable] = set()

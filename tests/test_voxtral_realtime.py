@@ -205,7 +205,9 @@ def test_a_model_that_dies_ends_the_turn_and_the_next_one_is_heard(
 
 
 @pytest.mark.parametrize("table", [{"delay_ms": 500}, {"delay_ms": 160}, {"delay_ms": 2480}, {"language": "ta"}])
-def test_a_delay_that_the_model_does_not_have_or_a_language_it_does_not_hear_is_refused(table: dict[str, object]) -> None:
+def test_a_delay_that_the_model_does_not_have_or_a_language_it_does_not_hear_is_refused(
+    table: dict[str, object],
+) -> None:
     with pytest.raises(ConfigError) as error:
         load(Loading(lambda name: Path(name), cast(Lane, None), table))
     assert error.value.code == "bad_setting"

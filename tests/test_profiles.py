@@ -46,7 +46,11 @@ def test_what_the_machine_has_room_for_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_profile_that_would_change_nothing_is_no_answer() -> None:
     """Engines that were chosen by name stay, whatever the profile."""
-    assert instead("packaged", Engines(recognizer="by_ear", writer="voxtral")) == []
+    assert instead("remote", Engines(recognizer="moonshine", writer="voxtral")) == []
+
+
+def test_what_the_packaged_profile_lacks_is_fetched() -> None:
+    assert instead("packaged") == []
 
 
 def test_it_stands_behind_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

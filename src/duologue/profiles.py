@@ -33,7 +33,9 @@ def load(config: Config, *, pull: bool) -> lineup.Lineup:
 
 def instead(config: Config) -> Iterator[str]:
     """Each other profile that would run here, and how. One that would have the same engines, since they were chosen by name, is
-    none."""
+    none; and for `packaged`, which runs anywhere, there is none either: it says itself what to fetch."""
+    if config.profile == "packaged":
+        return
     for name in sorted(PROFILES, key=lambda name: name == "packaged"):  # the least that it could be
         if name != config.profile and _differs(config, name) and (how := _runs(config, name)):
             yield f"`--profile {name}` {how}"

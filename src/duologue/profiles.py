@@ -6,7 +6,6 @@ What `serve`, `talk` and `doctor` begin with. Tries nothing: whether another pro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from duologue.config import PROFILES, Config, with_profile
@@ -42,8 +41,9 @@ def instead(config: Config) -> Iterator[str]:
 
 
 def _differs(config: Config, name: str) -> bool:
-    kept = replace(config.engines, speakers=())
-    return replace(with_profile(config, name).engines, speakers=()) != kept
+    """In the engines that cannot be done without."""
+    here, there = config.engines, with_profile(config, name).engines
+    return (here.recognizer, here.writer) != (there.recognizer, there.writer)
 
 
 def _runs(config: Config, name: str) -> str:

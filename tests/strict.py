@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from openai.types.realtime import RealtimeServerEvent
@@ -43,8 +44,9 @@ wrong: list[AssertionError | ValueError] = []
 """Of events made since the last look; a server that failed at one may have been expected to fail for another reason."""
 
 
-def watch() -> None:
-    """Checks every event that is made from now on; extensions, which only those get who ask for them, are not OpenAI's."""
+def watch(note: Callable[[AssertionError | ValueError], object] = wrong.append) -> None:
+    """Checks every event that is made from now on, and notes what is wrong with it. Extensions, which only those get who ask for
+    them, are not OpenAI's."""
     make = Outgoing.__call__
 
     def made(self: Outgoing, model: Any, **fields: Any) -> str:
@@ -52,7 +54,7 @@ def watch() -> None:
         try:
             check(message)
         except (AssertionError, ValueError) as error:
-            wrong.append(error)
+            note(error)
         return message
 
     Outgoing.__call__ = made  # type: ignore[method-assign]

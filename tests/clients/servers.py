@@ -1,4 +1,4 @@
-"""A real server in a process of its own, as people start it, on a port that is free."""
+"""A real server in a process of its own, as people start it but for an eye on its events, on a port that is free."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+from clients import checked
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -25,7 +26,7 @@ def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
     """The base URL of its API, once its models are loaded. `settings` are those of the environment; its log goes to `folder`."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("DUOLOGUE_")}
     bare["DUOLOGUE_LIMITS__BUSY"] = "0"  # how many a slow machine lets in is no client's matter
-    command = [str(Path(sys.executable).with_name("duologue")), "serve", "--port", "0"]
+    command = [sys.executable, checked.__file__, "serve", "--port", "0"]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=bare | dict(settings), stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
@@ -37,6 +38,7 @@ def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
         process.terminate()
         process.stdout.close()
         process.wait(STOP_S)
+    assert checked.REFUSED not in (told := (folder / "server.log").read_text()), told
 
 
 def certify(folder: Path) -> dict[str, str]:

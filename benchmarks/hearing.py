@@ -183,11 +183,13 @@ class _Hearing:
         """As a session does while the pause lasts: samples of silence when it was known, and P. How long the detector takes was
         measured with the first question."""
         found: list[tuple[float, float]] = []
-        asked = gap.noticed + (takes_s + Patience().ask_again_s) * INPUT_RATE
+        rest_s = Patience().ask_again_s
+        asked = gap.noticed + (takes_s + rest_s) * INPUT_RATE
         while asked - gap.edge < self._longest and asked < (gap.back_noticed or asked + 1):
             sound = self._sound[self._begins : round(asked)]
             found.append((asked + takes_s * INPUT_RATE - gap.edge, await self._detector.complete(sound, "")))
-            asked += (takes_s + Patience().ask_again_s) * INPUT_RATE
+            rest_s *= 2
+            asked += (takes_s + rest_s) * INPUT_RATE
         return found
 
     def _take(self, turn: Turn, transcript: Transcript) -> None:

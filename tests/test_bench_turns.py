@@ -130,7 +130,7 @@ def test_every_pause_is_found_with_what_a_session_would_know_of_it() -> None:
     assert hold.resumed_s == pytest.approx(0.664, abs=0.05)
     assert hold.at_s == pytest.approx(1.5, abs=0.04)
     assert hold.scored_s == pytest.approx(hold.noticed_s + 0.05, abs=0.001)
-    assert hold.opinions[0] == pytest.approx((hold.scored_s + 0.15, 0.25), abs=0.001)
+    assert hold.opinions[0] == pytest.approx((hold.scored_s + 0.09, 0.25), abs=0.001)
     assert all(known_s < 0.664 + 0.15 for known_s, _ in hold.opinions)
     assert hold.words_s == pytest.approx(hold.noticed_s + 0.08, abs=0.001)
     assert hold.earlier_s == ()

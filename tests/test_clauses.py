@@ -118,6 +118,11 @@ def test_the_first_piece_leaves_while_the_text_is_still_being_written() -> None:
     assert given_after <= 7
 
 
+def test_between_two_words_too_a_piece_has_a_melody_of_its_own() -> None:
+    assert cut("I am a", STARVING, ended=False) == []
+    assert cut("Certainly not so", STARVING, ended=False)[0] == "Certainly not "
+
+
 def test_each_setting_moves_its_cut() -> None:
     text = "Yes, of course we can, now. "
     assert cut(text, HUNGRY, cutting=Cutting(shortest=2))[0] == "Yes, "

@@ -199,6 +199,37 @@ def test_a_pause_of_another_session_stops_it_too(lane: Lane) -> None:
     assert model.stopped == 1
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.05])
+def test_what_is_heard_when_the_voice_falls_quiet_is_the_answer_to_the_pause_after_it(
+    lane: Lane, seconds: float
+) -> None:
+    model = Counting(seconds)
+    heard = hear(Moonshine(model, lane), [*voice(0.3), *room(0.07), Pause(), *room(0.3), Pause()], gap_s=0.005)
+    assert model.asked == [(10, ())], "begun at the first quiet frame, and nothing after it"
+    assert finals(heard) == ["1", "1"]
+
+
+def test_voice_after_it_makes_it_a_guess_like_others(lane: Lane) -> None:
+    model = Counting()
+    heard = hear(Moonshine(model, lane), [*voice(0.3), *room(0.07), *voice(0.1), Pause()], gap_s=0.002)
+    assert [frames for frames, _ in model.asked] == [10, 14]
+    assert finals(heard) == ["2"]
+
+
+def test_one_that_another_sessions_answer_stopped_is_made_again(lane: Lane) -> None:
+    model = Counting(seconds=0.1)
+    engine = Moonshine(model, lane)
+
+    async def main() -> list[Transcript]:
+        mine = asyncio.create_task(all_of(engine, [*voice(0.3), *room(0.04), Pause()], 0.002))
+        await asyncio.sleep(0.05)
+        await all_of(engine, [*voice(0.3), Pause()])
+        return await mine
+
+    assert len(finals(asyncio.run(main()))) == 1
+    assert (model.stopped, len(model.asked)) == (1, 3)
+
+
 def test_nobody_looks_at_silence(lane: Lane) -> None:
     model = Counting()
     heard = hear(Moonshine(model, lane), [*voice(0.3), Pause(), *room(3.0), Pause()], gap_s=0.001)

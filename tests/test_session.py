@@ -424,6 +424,18 @@ def test_a_draft_for_the_same_words(voice: tuple[float, float], replies: int) ->
     assert (len(written), len(seen.of(ReplyDone))) == (replies, 1)
 
 
+def test_the_writer_reads_what_was_said_up_to_a_pause_that_is_over_too() -> None:
+    read: list[str] = []
+
+    class Reader(ScriptedWriter):
+        async def prefill(self, prompt: Prompt) -> None:
+            read.append(prompt.messages[-1].content)
+
+    first = ScriptedRecognizer(lambda _, s: "I would like" if s < 1.5 else "I would like tea", 0.2, partial_every_s=0)
+    play([(1, 2), (2.2, 3)], 6, engines=lineup(recognizer=first, writer=Reader()))
+    assert "I would like" in read, "its words came when the user was speaking on"
+
+
 def test_the_turn_detector_is_asked_again_while_the_pause_lasts() -> None:
     scores = iter([0.0, 0.0, 0.9, 0.9, 0.9])
     seen = play(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
 
-from duologue.places.thread import STREAM_DEPTH, Lane, needed
+from duologue.places.thread import STREAM_DEPTH, YIELDING, Lane, needed
 
 
 def on_a_lane(check: Callable[[Lane], Coroutine[Any, Any, None]], threads: int = 1) -> None:
@@ -242,3 +244,20 @@ def test_a_call_that_outlives_its_loop_holds_up_nobody_for_ever() -> None:
     asyncio.run(give_up())
     assert asyncio.run(ask()) == "served"
     lane.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness is the process's")
+def test_a_lane_that_yields_leaves_the_others_as_they_are() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def main() -> tuple[int, int, int]:
+        lanes = Lane("polite", yields=True), Lane("usual")
+        try:
+            return await lanes[0].run(niceness), await lanes[1].run(niceness), niceness()
+        finally:
+            for lane in lanes:
+                lane.close()
+
+    polite, usual, loop = asyncio.run(main())
+    assert (polite, usual) == (YIELDING, loop)

@@ -307,7 +307,7 @@ def test_no_reply_is_prepared_while_the_turn_surely_goes_on_until_the_pause_is_l
     assert turns.handle(Scored(FIRST, 0.01), 3.41) == [Draft(FIRST, "so i was like")]
 
 
-@pytest.mark.parametrize(("by_words", "ends_at"), [(0.0, 3.87), (0.9, 3.35)])
+@pytest.mark.parametrize(("by_words", "ends_at"), [(0.0, 3.75), (0.9, 3.35)])
 def test_the_words_move_the_end_either_way(by_words: float, ends_at: float) -> None:
     turns = decided(PATIENCE, 0.5)
     turns.handle(Weighed(FIRST, by_words), 3.2)

@@ -21,7 +21,7 @@ class Cutting:
     shortest: int = 8  # a piece under about two words has no melody of its own
     hungry_s: float = 1.0  # with less sound in hand than this, any clause will do
     starving_s: float = 0.35  # with less than this, a cut between two words is better than silence
-    starving_words: int = 3  # but not before so many words: they cover the next piece's making
+    starving_words: int = 2  # but not before so many words and `shortest`: they cover the next piece's making
     longest: int = 240  # about 15 s of speech: prosody gains nothing beyond, an interruption would waste it
 
 
@@ -70,7 +70,8 @@ class Clauses:
     def _between_words(self, in_hand_s: float) -> int:
         if in_hand_s >= self._cutting.starving_s or len(self._text.split()) <= self._cutting.starving_words:
             return 0
-        return self._text.rindex(" ") + 1 if " " in self._text else 0
+        cut = self._text.rfind(" ") + 1
+        return cut if len(self._text[:cut].strip()) >= self._cutting.shortest else 0
 
     def _overlong(self) -> int:
         """Text without a boundary for too long is cut at the last space that fits, or through a word without end."""

@@ -24,7 +24,10 @@ WORDS_SAY_NOTHING = 0.01
 go on, and even whole statements end with one in a hundred."""
 
 LEAST, MOST = 1e-4, 1.0 - 1e-4
-"""No opinion is surer."""
+"""The sound is never surer."""
+
+LEAST_BY_WORDS = 3e-4
+"""Nor are the words that the turn goes on: to the model even "4592" is no message."""
 
 HOLD_S = 0.4
 """A usual pause within a turn, of those that are noticed."""
@@ -77,7 +80,7 @@ class Evidence:
 
 def both(by_sound: float, by_words: float) -> float:
     """P(the turn is over) by the two together."""
-    sound, words = (min(max(p, LEAST), MOST) for p in (by_sound, by_words))
+    sound, words = min(max(by_sound, LEAST), MOST), max(by_words, LEAST_BY_WORDS)
     odds = float((sound / (1.0 - sound) * words / WORDS_SAY_NOTHING) ** 0.5)
     return odds / (1.0 + odds)
 

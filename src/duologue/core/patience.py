@@ -27,7 +27,10 @@ class Patience:
     reopen_s: float = 1.5  # speech this soon after the turn was closed belongs to it, if little of the reply was heard
     reopen_heard_s: float = 0.8  # "little": less than this
     longest_turn_s: float = 60.0  # then it is closed for the user: every engine's cost grows with it
-    ask_again_s: float = 0.1  # between two questions whether the turn is over: the longer a pause, the more it tells
+    ask_again_s: float = (
+        0.04  # before the turn detector is asked again, then twice as long each time: when the words are known the draft's
+        # voice needs the core, but just before it does not
+    )
     drafts: int = 12  # prepared replies per turn; a speaker who pauses more often gets one when the turn is over
     draft_from: float = 0.1  # P(complete) under which a pause is no time to prepare a reply,
     draft_after_s: float = 0.4  # until it has lasted so long

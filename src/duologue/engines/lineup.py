@@ -166,7 +166,7 @@ class _Loader:
     def _try(self, task: Task, name: str) -> Engine | DuologueError | None:
         if name == "none":
             return None
-        lane = Lane(name)
+        lane = Lane(name, yields=task == "emotion")  # a reply waits for it only for a moment
         self._lanes.append(lane)
         try:
             settings = self._engines.settings.get(name, {})

@@ -43,6 +43,10 @@ LOOP_REPEATS, LOOP_TOKENS = 4, 8
 PARTIAL_FRAMES = round(0.6 / FRAME_S)
 """New sound worth another look: about two words."""
 
+ENDED = 10 ** (-30 / 20)
+"""Of the voice's level: below it the last consonants are over, too, and the voice may have ended. What is heard from there on is
+the answer, should a pause be noticed later with no more voice."""
+
 SETTLE_FRAMES = round(8.0 / FRAME_S)
 """A pause this far into the unsettled sound settles it: a decode of 8 s is about what a listener will wait for."""
 
@@ -286,36 +290,51 @@ class _Turn:
         self._level = 0.0
         self._fresh = 0
         self._partial: asyncio.Task[list[Piece]] | None = None
+        self._whole: asyncio.Task[list[Piece]] | None = None  # the decode that heard all the voice there is
+        self._last: Piece | None = None
         self._answer: Transcript | None = engine.transcript((), final=True)
 
     def hear(self, frame: Frame) -> Transcript | None:
-        """Keeps the Frame; gives the partial transcript that is ready, and starts the next one when it is due."""
+        """Keeps the Frame; gives the partial transcript that is ready, and starts the next one when it is due: after enough new
+        sound, and where the voice falls quiet, for that may be the end."""
         samples = onnx.clean(frame.samples)
         self._sound.append(samples)
-        if self._is_voice(samples):
+        level = self._level_of(samples)
+        if level > QUIET * self._level:
             self._fresh += 1
-            self._answer = None
+            self._answer = self._whole = None
         transcript = self._take_partial()
-        if self._partial is None and self._fresh >= PARTIAL_FRAMES:
+        ended = self._fresh > 0 and level < ENDED * self._level
+        if self._partial is None and (ended or self._fresh >= PARTIAL_FRAMES):
             self._fresh = 0
             self._partial = self._engine.glance(self._all(), self._draft)
+            self._whole = self._partial if ended else None
         return transcript
 
     async def pause(self) -> Transcript:
         """The whole turn so far. A pause late in the sound settles it; one after nothing new repeats the last answer."""
+        whole = await self._heard_whole()
         self.drop_partial()
         self._fresh = 0
         if self._answer is None:
-            last = self._learn(await self._engine.answer(self._all(), self._draft))
+            last = whole or self._learn(await self._engine.answer(self._all(), self._draft))
             self._answer = self._engine.transcript([*self._settled, last], final=True)
             if last.frames >= SETTLE_FRAMES:
                 self._settle(last)
         return self._answer
 
-    def _is_voice(self, samples: Audio) -> bool:
+    async def _heard_whole(self) -> Piece | None:
+        """By the decode that began when the voice fell quiet; None if there was none, or another session's answer stopped it."""
+        if self._whole is not None and self._whole is self._partial:
+            await asyncio.wait([self._whole])
+            self._take_partial()
+        return self._last if self._whole is not None else None
+
+    def _level_of(self, samples: Audio) -> float:
+        """RMS; the voice's follows it. 0 of what no microphone would carry."""
         level = float(np.sqrt(np.square(samples).mean()))
         self._level = max(level, self._level * FORGET)
-        return level > max(FLOOR_RMS, QUIET * self._level)
+        return level if level > FLOOR_RMS else 0.0
 
     def drop_partial(self) -> None:
         task, self._partial = self._partial, None
@@ -327,6 +346,7 @@ class _Turn:
             return None
         task, self._partial = self._partial, None
         if task.cancelled():
+            self._whole = None
             return None
         return self._engine.transcript([*self._settled, self._learn(task.result())], final=False)
 
@@ -335,7 +355,7 @@ class _Turn:
         *whole, last = pieces
         for piece in whole:
             self._settle(piece)
-        self._draft = last.tokens
+        self._draft, self._last = last.tokens, last
         return last
 
     def _settle(self, piece: Piece) -> None:

@@ -46,7 +46,7 @@ PHONEMES = 400
 AUDIBLE = 0.01
 """-40 dBFS: below it this voice's peaks are breath and noise."""
 
-LEAD_S = 0.01
+LEAD_S = 0.005
 """Silence kept before a reply's first audible sample, so that an onset is not cut; Piper gives up to 80 ms, which a listener
 would count as waiting."""
 

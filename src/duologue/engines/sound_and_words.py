@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import math
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from duologue.audio import Audio
 from duologue.engines import About, Loading, TurnDetector, llama, smart_turn
 from duologue.engines import settings as settings_table
 from duologue.errors import EngineError
-from duologue.places.thread import Lane
+from duologue.places.thread import Lane, yield_processor
 
 PROMPT: Final = "<|im_start|>system\nYou are a helpful voice assistant.<|im_end|>\n<|im_start|>user\n"
 """ChatML, as SmolLM2 was trained on: what follows is the user's, and it is the model's to say when that ends."""
@@ -96,11 +98,14 @@ def load(loading: Loading) -> SoundAndWords:
     """
     settings = settings_table.read(Settings(), loading.settings, "sound_and_words")
     sound = smart_turn.load(Loading(loading.model, loading.lane, {"threads": settings.threads}))
-    words = llama.serve(
-        llama.weights(loading.model(settings.model)),
-        llama.Settings(threads=settings.threads, slots=1, context=CONTEXT_TOKENS),
-    )
-    return SoundAndWords(sound, words)
+    return SoundAndWords(sound, _serve(llama.weights(loading.model(settings.model)), settings.threads))
+
+
+def _serve(model: Path, threads: int) -> Any:
+    """Its threads yield, as the one that starts them does: the answer is wanted a while after the reply's first words are."""
+    settings = llama.Settings(threads=threads, slots=1, context=CONTEXT_TOKENS)
+    with ThreadPoolExecutor(1, initializer=yield_processor) as pool:
+        return pool.submit(llama.serve, model, settings).result()
 
 
 def _close(lane: Lane, servers: list[Any]) -> None:

@@ -8,6 +8,8 @@ makes it says so. It serves one event loop at a time.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,9 @@ STREAM_DEPTH = 64
 FULL_POLL_S = 0.1
 """How often a thread that waits for a slow reader looks whether the reader has gone."""
 
+YIELDING = 10
+"""Niceness: a tenth of the processor, beside a thread that wants all of it."""
+
 _due: ContextVar[Due | None] = ContextVar("due", default=None)
 
 
@@ -38,13 +43,25 @@ def needed(due: Due) -> None:
     _due.set(due)
 
 
-class Lane:
-    """`threads` workers; of the calls beyond that the one that is due first goes next. Close it when the engine goes."""
+def yield_processor() -> None:
+    """From now on this thread, and those that it starts, run where others leave room. Linux counts niceness by thread; elsewhere
+    it is the process's, and stays."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), YIELDING)
 
-    def __init__(self, name: str, threads: int = 1) -> None:
+
+class Lane:
+    """`threads` workers; of the calls beyond that the one that is due first goes next. Close it when the engine goes.
+
+    One that `yields` has the processor when others leave it: what nobody waits for must not slow down what somebody does.
+    """
+
+    def __init__(self, name: str, threads: int = 1, *, yields: bool = False) -> None:
         self.name = name
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"duologue-{name}")
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix=f"duologue-{name}", initializer=yield_processor if yields else None
+        )
         self._waiting: list[Call] = []
         self._running: set[Call] = set()
         self._worked_s = 0.0

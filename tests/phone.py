@@ -190,6 +190,8 @@ class BadNetwork:
     lost_to_phone: set[int] = field(default_factory=set)
     """Sequence numbers of sound."""
     lost_to_server: set[int] = field(default_factory=set)
+    stood_still_s: float = 0.0
+    """The longest time in which either side sent no sound: both send every 20 ms, if the machine lets them."""
 
     def __post_init__(self) -> None:
         self._thread = MediaThread(range(0))
@@ -232,6 +234,7 @@ class _Side(asyncio.DatagramProtocol):
         self._lost = lost
         self._sound = random.Random(network.seed + number)
         self._rest = random.Random(network.seed - number)
+        self._sound_at: float | None = None
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -241,10 +244,17 @@ class _Side(asyncio.DatagramProtocol):
         sequences = list(_sequence(data))
         chance = self._sound if sequences else self._rest
         delay_s = chance.random() * self._network.jitter_s
+        if sequences:
+            self._note_standstill(clock.now())
         if chance.random() < self._network.loss:
             self._lost.update(sequences)
         else:
             asyncio.get_running_loop().call_later(delay_s, self.other.send, data)
+
+    def _note_standstill(self, now: float) -> None:
+        still_s = now - (self._sound_at or now)
+        self._network.stood_still_s = max(self._network.stood_still_s, still_s)
+        self._sound_at = now
 
     def send(self, data: bytes) -> None:
         if self.peer is not None and not self.transport.is_closing():

@@ -308,6 +308,30 @@ def test_a_killed_worker_fails_its_calls_at_once_and_comes_back(load: Open) -> N
     asyncio.run(main())
 
 
+def test_a_call_that_comes_just_after_the_worker_died_fails_too(load: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine it is a while until whoever keeps the worker knows."""
+    usual = child.Worker.watched
+
+    async def late(worker: child.Worker) -> None:
+        try:
+            await usual(worker)
+        finally:
+            await asyncio.sleep(0.5)
+
+    monkeypatch.setattr(child.Worker, "watched", late)
+
+    async def main() -> None:
+        voice = load(behaves="waiting", file="/dev/null")
+        stream = voice.speak(given("a"), Style())
+        await anext(stream)
+        os.kill(voice.process.pid, signal.SIGKILL)
+        with pytest.raises(EngineError):
+            await anext(stream)
+        assert (await failure(voice, "a")).code == "worker_restarting"
+
+    asyncio.run(main())
+
+
 def test_an_exit_says_what_was_said_last(load: Open) -> None:
     error = asyncio.run(failure(load(behaves="dying"), "a"))
     assert (error.code, error.message) == ("worker_died", "odd: its worker died (exit status 3)")

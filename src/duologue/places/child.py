@@ -141,6 +141,11 @@ class Worker:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
+    @property
+    def dead(self) -> bool:
+        """Its calls have been told, and no more may be begun: nobody would tell them."""
+        return self._reading.done()
+
     async def watched(self) -> None:
         """Until it dies; raises `EngineError` (worker_died)."""
         while True:

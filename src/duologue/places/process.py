@@ -60,7 +60,6 @@ class Process:
     ) -> None:
         self.name = name
         self.kill_after_s = 4.0  # how long a cancelled call may go on; whoever knows what runs there sets it
-        self.pid: int | None = None  # while a worker is ready
         self._command, self._environment = command, environment
         self._codec, self._opening, self._answer = codec, opening, answer
         self._backoff = backoff or Backoff()
@@ -81,6 +80,17 @@ class Process:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def pid(self) -> int | None:
+        """While a worker is ready."""
+        worker = self._ready()
+        return None if worker is None else worker.pid
+
+    def _ready(self) -> Worker | None:
+        """One that has died is not, though whoever keeps it does not know yet."""
+        worker = self._worker
+        return None if worker is None or worker.dead else worker
 
     def close(self) -> None:
         """Blocking. The worker ends, is killed if it does not at once, and is waited for. Calls fail."""
@@ -183,22 +193,22 @@ class Process:
         worker = await Worker.start(self.name, self._command, self._environment, self._codec, self._answer)
         try:
             hello = await worker.load(self._opening)
-            self._worker, self.pid = worker, worker.pid
+            self._worker = worker
             if told.done():
                 log.warning("%s: its worker is ready again", self.name)
             else:
                 told.set_result(hello)
             await worker.watched()
         finally:
-            self._worker, self.pid = None, None
+            self._worker = None
             await worker.stop()
 
     def _open(self, call: Call) -> None:
-        if self._worker is None:
+        if (worker := self._ready()) is None:
             why = f"no worker is ready: {self._why}"
             call.tell(Message("fail", value=EngineError(self.name, why, code="worker_restarting")))
             return
-        self._worker.begin(call)
+        worker.begin(call)
 
     def _drop(self, call: Call) -> None:
         if call.worker is not None:

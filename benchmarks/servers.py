@@ -53,7 +53,8 @@ main()
 say what it holds: Python's own blocks of memory, and the bytes that malloc has given out (0 where that is not glibc's)."""
 
 SCRIPTED: Final[Mapping[str, str]] = {
-    f"DUOLOGUE_ENGINES__{task}": "scripted" for task in ("VAD", "TURN_DETECTOR", "RECOGNIZER", "WRITER", "SPEAKERS")
+    f"DUOLOGUE_ENGINES__{task}": "scripted"
+    for task in ("VAD", "TURN_DETECTOR", "RECOGNIZER", "WRITER", "SPEAKERS", "EMOTION")
 } | {"DUOLOGUE_LIMITS__BUSY": "0"}
 """Engines that cost next to nothing: what is left is the cost of the server itself. Nobody is refused for what else the machine
 does."""

@@ -16,6 +16,7 @@ SWITCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
     {
         "drafts": ("patience", {"drafts": 0}),
         "turn detector": ("engines", {"turn_detector": "none"}),
+        "weighed words": ("engines", {"turn_detector": "smart_turn"}),
         "small first piece": ("cutting", {"hungry_s": 0.0, "starving_s": 0.0}),
         "first frame": ("speech", {"stop_s": 0.2}),
         "pause by level": ("speech", {"fall_db": 1000.0, "above_room_db": -1000.0}),

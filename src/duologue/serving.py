@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 
 from duologue import profiles
 from duologue.app import App
 from duologue.config import Config
 from duologue.transports.server import serve
+
+
+def keep_what_is_loaded() -> None:
+    """What there is by now stays as long as the server does. Python's garbage collector would look at all of it whenever it looks at
+    everything, and meanwhile everybody's sound is late: by 60 to 190 ms with 150 sessions."""
+    gc.collect()
+    gc.freeze()
 
 
 async def run(config: Config) -> None:
@@ -20,6 +28,7 @@ async def run(config: Config) -> None:
         for warning in app.lineup.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         await app.rehearse()
+        keep_what_is_loaded()
         tasks.append(asyncio.create_task(app.watch(), name="load"))
 
     tasks: list[asyncio.Task[None]] = []

@@ -106,7 +106,8 @@ def test_ten_sessions_leave_no_task_no_thread_and_no_file(tmp_path: Path) -> Non
         threads, files = threading.active_count(), descriptors()
         await asyncio.gather(*(session(app, everything) for _ in range(SESSIONS)))
         assert await settled() == []
-        assert (threading.active_count(), descriptors()) == (threads, files)
+        assert threading.active_count() <= threads  # fewer: what an earlier test had begun has ended
+        assert descriptors() <= files
 
     asyncio.run(main())
 

@@ -13,8 +13,8 @@ from duologue.transports.server import serve
 
 
 def keep_what_is_loaded() -> None:
-    """What there is by now stays as long as the server does. Python's garbage collector would look at all of it whenever it looks at
-    everything, and meanwhile everybody's sound is late: by 60 to 190 ms with 150 sessions."""
+    """What there is by now stays as long as the server does. Python's garbage collector would look at all of it whenever it looks
+    at everything, and meanwhile everybody's sound is late: by 60 to 190 ms with 150 sessions."""
     gc.collect()
     gc.freeze()
 

@@ -133,12 +133,13 @@ class Chatterbox:
         self._voices[name] = self._model.conds
 
     def say(self, text: str, style: Style, listener: Listener) -> Audio:
+        """Without inference mode what Turbo's watermark computes is kept for ever, a megabyte for each quarter of a second."""
         import torch
 
         voice = self._voices[style.voice or self._settings.voice]
         self._model.conds = type(voice)(voice.t3, voice.gen)  # a copy: `generate` puts the exaggeration into it
         torch.manual_seed(self._settings.seed)
-        with stoppable(self._model, listener), no_hooks_left(self._model):
+        with torch.inference_mode(), stoppable(self._model, listener), no_hooks_left(self._model):
             made = self._model.generate(self._tagged(text, style), **self._wanted(style))
         sound: Audio = made.reshape(-1).float().numpy()
         return sound

@@ -30,9 +30,9 @@ from duologue.models import open_store
 SETTINGS: Final[dict[str, dict[str, int]]] = {
     "as it is: 1 thread each": {},
     "llama 2": {"llama": 2},
-    "onnxruntime 2": {"piper": 2, "polyglot": 2, "smart_turn": 2},
-    "onnxruntime 2, spinning": {"piper": 2, "polyglot": 2, "smart_turn": 2},
-    "onnxruntime 2, spinning, llama 2": {"piper": 2, "polyglot": 2, "smart_turn": 2, "llama": 2},
+    "onnxruntime 2": {"piper": 2, "polyglot": 2, "sound_and_words": 2},
+    "onnxruntime 2, spinning": {"piper": 2, "polyglot": 2, "sound_and_words": 2},
+    "onnxruntime 2, spinning, llama 2": {"piper": 2, "polyglot": 2, "sound_and_words": 2, "llama": 2},
 }
 
 LINE: Final = "The capital of France is Paris, which lies on the river Seine and has two million people. "

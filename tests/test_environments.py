@@ -268,9 +268,10 @@ def test_an_unfit_environment_costs_the_voice_and_is_told(placed: Engines) -> No
 
 def test_a_lineup_that_cannot_be_loaded_leaves_no_worker(placed: Engines, workers: list[Any]) -> None:
     with pytest.raises(ConfigError):
-        lineup.load(replace(placed, writer="nobody"), Path)
-    [voice] = workers
-    assert voice.process.pid is None
+        lineup.load(replace(placed, recognizer="nobody", places={"scripted": "process"}), Path)
+    [writer] = workers  # and no voice was begun
+    assert writer.about.name == "scripted"
+    assert writer.process.pid is None
 
 
 # ── Conversations ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -52,7 +52,7 @@ class Others:
         self.glanced.append(len(sound) / INPUT_RATE)
         return self.language, self.sure
 
-    async def hear(self, sound: Audio, expected: str, fixed: bool) -> whisper.Heard:
+    async def hear(self, sound: Audio, expected: str, fixed: bool, others_than: str = "") -> whisper.Heard:
         self.asked.append((len(sound) / INPUT_RATE, expected, fixed))
         return whisper.Heard("otras palabras", expected if fixed else self.language, 0.8, 0.97)
 

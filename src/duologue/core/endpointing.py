@@ -61,10 +61,11 @@ class Evidence:
         """P(the turn is over), the words considered; 0 without an opinion."""
         if self.complete is None:
             return 0.0
-        if self.by_words is not None:
-            return both(self.complete, self.by_words)
+        likely = self.complete if self.by_words is None else both(self.complete, self.by_words)
         if unfinished(self.text):
-            return min(self.complete, UNFINISHED)
+            return min(likely, UNFINISHED)
+        if self.by_words is not None:
+            return likely
         return self.complete + patience.question * (1.0 - self.complete) if asks(self.text) else self.complete
 
     def rule(self, patience: Patience) -> str:

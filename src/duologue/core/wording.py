@@ -10,7 +10,7 @@ import re
 from duologue.core.words import bare_words
 
 _MORE_FOLLOWS = """
-a an the my your his its our their and but or because if than of to with from for um uh er erm umm uhm
+a an the my your his its our their and but or because if than of to with from for be um uh er erm umm uhm
 el la los las un una mi tu su y o pero porque si de del al con para por que eh este
 dan atau tetapi tapi kerana jika kalau yang dengan untuk daripada kepada
 और या लेकिन क्योंकि अगर आणि किंवा पण कारण மற்றும் அல்லது ஆனால் మరియు లేదా కానీ

@@ -38,10 +38,6 @@ FOREIGN: Final = 0.6
 
 FOREIGN_TURNS: Final = 2
 
-ENGLISH: Final = 0.65
-"""Whisper's share for English from which on a doubted turn is English, without hearing it whole, which costs a second. Of
-../shared/speech's clips that Moonshine doubts, the 13 English ones have 0.87 or more, the 57 others 0.40 or less."""
-
 GLANCE_S: Final = 1.5
 """Of sound that is worth a look: the lead-in of silence, and two or three words."""
 
@@ -146,7 +142,7 @@ class Glance:
         if self._look is None:
             return 0.0
         language, certain = await self._look
-        return certain if language == "en" and certain >= ENGLISH else 0.0
+        return certain if language == "en" and certain >= whisper.RATHER_SURE else 0.0
 
 
 class Hearing:
@@ -207,7 +203,7 @@ class Hearing:
         expected = (
             self._language if self._fixed or self._settled else ""
         )  # after a doubt English is no likelier than others
-        heard = await sound.pause(engine, expected, fixed=self._fixed)
+        heard = await sound.pause(engine, expected, fixed=self._fixed, others_than="" if self._fixed else "en")
         same = heard.language == "en" or not heard.text
         return replace(english, language_confidence=heard.language_confidence) if same else heard
 

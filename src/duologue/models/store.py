@@ -5,7 +5,7 @@ Layout: `ROOT/MODEL/FILE`, and hidden files there that engines derive from them;
 on the disk, by one rename, so a reader never needs the lock and never sees half a file.
 
 Every load hashes the files anew instead of trusting a remembered time stamp: a bit that flips on the disk leaves the time stamp
-as it was, and hashing the packaged profile (216 MB) takes about 0.25 s in one thread of a slow server with SHA instructions, well
+as it was, and hashing the packaged profile (263 MB) takes about 0.25 s in one thread of a slow server with SHA instructions, well
 within the 5 s that starting up may take. Hashing releases the interpreter lock, so engines that load side by side share it out.
 """
 

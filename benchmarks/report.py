@@ -138,7 +138,7 @@ def _turns(found: Mapping[str, Run]) -> Iterator[str]:
     yield _table(["kind", "cut-offs", "mean wait ms", "p95 ms", "policy"], rows)
     now = told["families"]["in force"][0]
     cut = f"{now['false_cut_offs']:.1%} ({now['cut']} of {now['holds']})"
-    yield f"The settings in force cut off {cut} and wait {now['mean_wait_ms']:.0f} ms.\n"
+    yield f"The settings in force when this was recorded cut off {cut} and wait {now['mean_wait_ms']:.0f} ms.\n"
     yield _machine(found["turns"])
 
 

@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -390,17 +391,22 @@ def test_a_member_of_a_package_that_unpacks_to_more_than_it_should_fills_no_disk
     assert (tmp_path / "part").stat().st_size == 1_000
 
 
-def npm_that(monkeypatch: pytest.MonkeyPatch, script: str) -> list[list[str]]:
-    """Puts a Python script in npm's place; returns the list that the commands it was asked to run are added to."""
+def client_that(monkeypatch: pytest.MonkeyPatch, module: ModuleType, command: str, script: str) -> list[list[str]]:
+    """Puts a Python script in place of pip or npm, whose command line `module.command` makes; returns the list that the commands
+    it was asked to run are added to."""
     commands: list[list[str]] = []
+    made = getattr(module, command)
 
-    def played(tarball: Tarball, work: Path) -> list[str]:
-        commands.append(npm_command(tarball, work))
+    def played(package: Any, work: Path) -> list[str]:
+        commands.append(made(package, work))
         return [sys.executable, "-c", script, str(work)]
 
-    npm_command = tarballs._npm_command
-    monkeypatch.setattr(tarballs, "_npm_command", played)
+    monkeypatch.setattr(module, command, played)
     return commands
+
+
+def npm_that(monkeypatch: pytest.MonkeyPatch, script: str) -> list[list[str]]:
+    return client_that(monkeypatch, tarballs, "_npm_command", script)
 
 
 def test_npm_is_told_to_fetch_one_package_and_to_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,16 +445,7 @@ def test_a_machine_without_npm_has_nothing_to_give(tmp_path: Path, monkeypatch: 
 
 
 def pip_that(monkeypatch: pytest.MonkeyPatch, script: str) -> list[list[str]]:
-    """Puts a Python script in pip's place; returns the list that the commands it was asked to run are added to."""
-    commands: list[list[str]] = []
-
-    def played(wheel: Wheel, work: Path) -> list[str]:
-        commands.append(pip_command(wheel, work))
-        return [sys.executable, "-c", script, str(work)]
-
-    pip_command = sources._pip_command
-    monkeypatch.setattr(sources, "_pip_command", played)
-    return commands
+    return client_that(monkeypatch, sources, "_pip_command", script)
 
 
 def test_pip_is_told_to_download_one_wheel_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

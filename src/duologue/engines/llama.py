@@ -17,7 +17,7 @@ import tempfile
 import threading
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +75,7 @@ class LlamaWriter:
         self._lane = Lane("llama", settings.slots)  # a thread is a slot at work: more would only wait inside llama.cpp
         self.lanes = (self._lane,)
         self._servers = [serve(model, settings)]
-        self.close = weakref.finalize(self, _close, self._calls, self._lane, self._servers)
+        self.close = weakref.finalize(self, close, self._calls, self._lane, self._servers)
         """Ends all replies, waits for them, frees the model. Once is enough; without it, it happens at exit."""
 
     async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
@@ -413,7 +413,7 @@ def _signals_kept() -> Iterator[None]:
             process.sigaction(number, action, None)
 
 
-def _close(calls: set[_Call], lane: Lane, servers: list[Any]) -> None:
+def close(calls: Collection[_Call], lane: Lane, servers: list[Any]) -> None:
     """llama.cpp ends the whole process if its server goes while a call waits for it; hence the order."""
     for call in list(calls):
         call.stop()

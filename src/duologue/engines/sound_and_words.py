@@ -59,7 +59,7 @@ class SoundAndWords:
         self._servers = [words]
         self._lane = Lane("turn_words")
         self.lanes = (self._lane,)
-        self.close = weakref.finalize(self, _close, self._lane, self._servers)
+        self.close = weakref.finalize(self, llama.close, (), self._lane, self._servers)
 
     async def complete(self, audio: Audio, text: str) -> float:
         return await self._sound.complete(audio, text)
@@ -106,9 +106,3 @@ def _serve(model: Path, threads: int) -> Any:
     settings = llama.Settings(threads=threads, slots=1, context=CONTEXT_TOKENS)
     with ThreadPoolExecutor(1, initializer=yield_processor) as pool:
         return pool.submit(llama.serve, model, settings).result()
-
-
-def _close(lane: Lane, servers: list[Any]) -> None:
-    """llama.cpp ends the whole process if its server goes while a call waits for it; hence the order."""
-    lane.close()
-    servers.clear()

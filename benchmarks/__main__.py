@@ -115,7 +115,8 @@ async def _outside(args: argparse.Namespace) -> Told:
         details["load"] = {"real": args.real, "steps": [step.facts() for step in steps]}
     if "soak" in args.names:
         sessions = max(args.sessions or (8,))
-        more, details["soak"] = await soak.run(args.minutes, sessions, args.seed, args.real)
+        spoken = load.recorded_voices(_questions(args)) if args.real else []
+        more, details["soak"] = await soak.run(args.minutes, sessions, args.seed, spoken)
         figures += more
     return figures, details
 

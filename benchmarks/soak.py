@@ -33,6 +33,9 @@ from benchmarks.servers import SCRIPTED, Holds, Server, serving
 from duologue import clock
 from duologue.audio import FRAME_S
 
+Sound = list[bytes]
+"""PCM16 frames of 32 ms."""
+
 LOOK_EVERY_S: Final = 30.0
 LEAST_LOOKS: Final = 3
 LEAST_ROUND_S: Final = 2.0
@@ -62,19 +65,26 @@ class Look:
 
 
 async def run(
-    minutes: float, sessions: int, seed: int, real: bool = False, first: str = "", quiet_s: float = QUIET_S
+    minutes: float,
+    sessions: int,
+    seed: int,
+    recorded: Sequence[Sound] = (),
+    first: str = "",
+    quiet_s: float = QUIET_S,
 ) -> tuple[list[Figure], dict[str, Any]]:
-    """About `sessions` at a time. The figures, and what was seen. `first`: as of `serving`."""
+    """About `sessions` at a time: who say what was `recorded`, to the real engines, or buzz at scripted ones if nothing was.
+    The figures, and what was seen. `first`: as of `serving`."""
     notes, began_at = Notes(), clock.now()
-    async with serving(SETTINGS | ({} if real else dict(SCRIPTED)), first=first) as server:
+    async with serving(SETTINGS | ({} if recorded else dict(SCRIPTED)), first=first) as server:
         untouched = await _look(server, 0.0)
-        await _visit(server.address, Random(seed), notes)  # what the first session makes stays
+        visitors = Visitors(server.address, recorded, notes)
+        await visitors.visit(Random(seed))  # what the first session makes stays
         before = await _empty(server, began_at, quiet_s, untouched)
         began_at, looks = clock.now(), []
         rounds = max(LEAST_LOOKS, round(minutes * 60 / LOOK_EVERY_S))
         for number in range(rounds):
             visited_s = max(LEAST_ROUND_S, minutes * 60 / rounds - quiet_s)
-            await _crowded(server, visited_s, sessions, f"{seed}/{number}", notes)
+            await visitors.crowd(visited_s, sessions, f"{seed}/{number}")
             looks.append(await _empty(server, began_at, quiet_s, before))
             _tell(looks[-1])
     return figures(before, looks, notes), {
@@ -118,15 +128,6 @@ def slope_an_hour(looks: Sequence[Look], of: Callable[[Look], float]) -> float:
     return float(np.median(slopes)) * 3600 if slopes else 0.0
 
 
-async def _crowded(server: Server, seconds: float, sessions: int, seed: str, notes: Notes) -> None:
-    """Every client has gone when it returns."""
-    clients = [asyncio.create_task(_come_and_go(server.address, Random(f"{seed}/{n}"), notes)) for n in range(sessions)]
-    await asyncio.sleep(seconds)
-    for client in clients:
-        client.cancel()
-    await asyncio.gather(*clients, return_exceptions=True)
-
-
 async def _empty(server: Server, began_at: float, quiet_s: float, before: Look) -> Look:
     """As soon as no more is there than before, or what there is after `SETTLE_S`."""
     await asyncio.sleep(quiet_s)
@@ -144,42 +145,57 @@ def _tell(look: Look) -> None:
     print(f"{look.at_s:6.0f} s: {holds}, {look.usage.rss_mb:.1f} MB resident", file=sys.stderr, flush=True)
 
 
-async def _come_and_go(address: str, random: Random, notes: Notes) -> None:
-    while True:
-        try:
-            await _visit(address, random, notes)
-        except (WebSocketException, OSError):
-            notes.broken += 1
-        await asyncio.sleep(random.uniform(0.0, 3.0))
+class Visitors:
+    """Who come, talk and go."""
 
+    def __init__(self, address: str, recorded: Sequence[Sound], notes: Notes) -> None:
+        self._address, self._recorded, self._notes = address, recorded, notes
 
-async def _visit(address: str, random: Random, notes: Notes) -> None:
-    """A session of a few turns; it may end in the middle of anything."""
-    async with Client(address, notes) as client:
-        for _ in range(random.randint(1, 5)):
-            await _do(client, random)
-            if random.random() < 0.1:
-                return
+    async def crowd(self, seconds: float, sessions: int, seed: str) -> None:
+        """Every client has gone when it returns."""
+        clients = [asyncio.create_task(self._come_and_go(Random(f"{seed}/{n}"))) for n in range(sessions)]
+        await asyncio.sleep(seconds)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
 
+    async def _come_and_go(self, random: Random) -> None:
+        while True:
+            try:
+                await self.visit(random)
+            except (WebSocketException, OSError):
+                self._notes.broken += 1
+            await asyncio.sleep(random.uniform(0.0, 3.0))
 
-async def _do(client: Client, random: Random) -> None:
-    said = voice(random.uniform(0.5, 3.0), random.randrange(8))
-    match random.choice(("talk", "talk", "interrupt", "stop", "type", "murmur", "leave")):
-        case "talk":
-            await client.say(said, random.uniform(2.0, 4.0))
-        case "interrupt":
-            await client.say(said, 1.5)
-            await client.say(voice(2.0), 3.0)
-        case "stop":
-            await client.send([*said, *[SILENCE] * round(1.2 / FRAME_S)])
-            await client.tell(type="interrupt")
-        case "type":
-            await client.tell(type="text", text="Tell me about the sea, please.")
-            await client.send([SILENCE] * round(2.0 / FRAME_S))
-        case "murmur":
-            await client.send([*voice(0.2), *[SILENCE] * round(1.0 / FRAME_S)])
-        case "leave":
-            await client.send(said)
+    async def visit(self, random: Random) -> None:
+        """A session of a few turns; it may end in the middle of anything."""
+        async with Client(self._address, self._notes) as client:
+            for _ in range(random.randint(1, 5)):
+                await self._do(client, random)
+                if random.random() < 0.1:
+                    return
+
+    async def _do(self, client: Client, random: Random) -> None:
+        match random.choice(("talk", "talk", "interrupt", "stop", "type", "murmur", "leave")):
+            case "talk":
+                await client.say(self._said(random), random.uniform(2.0, 4.0))
+            case "interrupt":
+                await client.say(self._said(random), 1.5)
+                await client.say(self._said(random), 3.0)
+            case "stop":
+                await client.send([*self._said(random), *[SILENCE] * round(1.2 / FRAME_S)])
+                await client.tell(type="interrupt")
+            case "type":
+                await client.tell(type="text", text="Tell me about the sea, please.")
+                await client.send([SILENCE] * round(2.0 / FRAME_S))
+            case "murmur":
+                await client.send([*self._said(random)[:6], *[SILENCE] * round(1.0 / FRAME_S)])
+            case "leave":
+                said = self._said(random)
+                await client.send(said[: random.randint(1, len(said))])
+
+    def _said(self, random: Random) -> Sound:
+        return random.choice(self._recorded) if self._recorded else voice(random.uniform(0.5, 3.0), random.randrange(8))
 
 
 async def _look(server: Server, at_s: float) -> Look:

@@ -23,6 +23,7 @@ SWITCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = MappingProxyType(
         "asking again": ("patience", {"ask_again_s": 60.0}),
         "wait for ready replies": ("patience", {"ready_s": 0.0}),
         "prefill": ("engines", {"prefill": False}),
+        "feelings": ("conversation", {"feelings": False}),
     }
 )
 """Name: the group of settings, and what is set. `first frame`: the pause is noticed after 0.2 s, as other servers do;

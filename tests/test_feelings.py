@@ -4,9 +4,10 @@ switched off by itself, with the rest at work."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from dialogue import TIMINGS, Dialogue, lineup, play, says
@@ -15,6 +16,8 @@ from duologue.app import App
 from duologue.audio import Audio
 from duologue.config import Config
 from duologue.config import Feelings as Settings
+from duologue.core.events import Turn
+from duologue.ear import Ear
 from duologue.emotion import Considered, Emotion, EmotionDetector, EmotionSettings, Heard
 from duologue.engines import Message, Piece, Prompt, Sound, Style, Text, Transcript
 from duologue.engines.by_ear import ByEar
@@ -122,9 +125,13 @@ class Talk:
     """A dialogue, and what the engines saw of it."""
 
     seen: Dialogue
-    detecting: Detecting
+    detectors: Detectors
     voice: Voice
     pen: Pen
+
+    @property
+    def detecting(self) -> Detecting:
+        return self.detectors.opened[-1]
 
     @property
     def felt(self) -> list[tuple[int, str]]:
@@ -162,7 +169,7 @@ def talk(
     )
     engines = lineup(recognizer=recognizer or says(*texts), writer=pen, speakers=(voice,), emotion=detectors)
     seen = play(spans, seconds, engines=engines, config=settings, commands=commands)
-    return Talk(seen, detectors.opened[0], voice, pen)
+    return Talk(seen, detectors, voice, pen)
 
 
 # ── A turn with a feeling in it ───────────────────────────────────────────────────────────────────────────────────────
@@ -185,7 +192,9 @@ def test_the_note_is_no_word_of_the_users() -> None:
 
 
 def test_a_plain_turn_is_asked_and_spoken_as_ever() -> None:
-    made = talk(PLAIN, feelings={"sound": False})  # a tone is a monotonous voice, which may be a sad one
+    made = talk(
+        PLAIN, conversation={"feelings_from_sound": False}
+    )  # a tone is a monotonous voice, which may be a sad one
     assert made.felt == [(1, "neutral")]
     assert made.tones == ["neutral"]
     assert made.asked == [PLAIN]
@@ -272,6 +281,27 @@ def test_a_detector_that_fails_costs_the_turn_nothing(error: Exception) -> None:
     assert [done.text for done in made.seen.of(ReplyDone)] == ["Very well."]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "model"), [({}, None), ({"feelings": False}, Detectors()), ({"feelings_from_sound": False}, Detectors())]
+)
+def test_a_turns_sound_is_put_together_for_nobody(
+    wanted: Mapping[str, Any], model: Detectors | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It grows with the turn, and would be all copied with every new word and at the pause, on the loop."""
+    joined: list[Turn] = []
+
+    def put_together(ear: Ear) -> Audio:
+        joined.append(ear.turn)
+        return ear.last(math.inf)
+
+    monkeypatch.setattr(Ear, "audio", property(put_together))
+    conversation = replace(TIMINGS.conversation, **wanted)
+    engines = lineup(recognizer=says(SAD), emotion=model)
+    seen = play([(1, 2.5)], 6, engines=engines, config=replace(TIMINGS, conversation=conversation))
+    assert [fact.text for fact in seen.of(HeardFact) if fact.final] == [SAD]
+    assert joined == []
+
+
 # ── Turns that are not over ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -294,8 +324,9 @@ def test_what_was_remembered_of_a_turn_that_is_reopened_is_forgotten() -> None:
 
 
 def test_the_mood_is_forgotten_with_the_conversation() -> None:
-    kept = talk(FURIOUS, feelings={"carried": 0.9}, seconds=10, commands=THEN_TYPE_PLAIN)
-    gone = talk(FURIOUS, feelings={"carried": 0.9}, seconds=10, commands=[(5.0, ClearHistory()), *THEN_TYPE_PLAIN])
+    lasting = {"feelings_carried": 0.9}
+    kept = talk(FURIOUS, conversation=lasting, seconds=10, commands=THEN_TYPE_PLAIN)
+    gone = talk(FURIOUS, conversation=lasting, seconds=10, commands=[(5.0, ClearHistory()), *THEN_TYPE_PLAIN])
     assert [label for _, label in kept.felt] == ["angry", "angry"]
     assert [label for _, label in gone.felt] == ["angry", "neutral"]
 
@@ -343,29 +374,44 @@ def test_a_note_stands_behind_the_users_words_and_nowhere_else() -> None:
 # ── Switches ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_without_words_the_sound_is_still_felt() -> None:
-    made = talk(FURIOUS, feelings={"words": False})
+@pytest.fixture(params=["the server's", "the client's"])
+def choose(request: pytest.FixtureRequest) -> Callable[..., Mapping[str, Any]]:
+    """Settings as the server's configuration has them, or as a client sets them for its own session."""
+
+    def choose(**settings: Any) -> Mapping[str, Any]:
+        if request.param == "the server's":
+            return {"conversation": settings}
+        return {"commands": [(0.2, Configure(settings))]}
+
+    return choose
+
+
+Choose: TypeAlias = Callable[..., Mapping[str, Any]]
+
+
+def test_without_words_the_sound_is_still_felt(choose: Choose) -> None:
+    made = talk(FURIOUS, **choose(feelings_from_words=False))
     (felt,) = made.seen.of(Felt)
     assert all(line.startswith("sound: ") for line in felt.evidence)
 
 
-def test_without_sound_the_words_are_still_felt() -> None:
-    made = talk(FURIOUS, feelings={"sound": False})
+def test_without_sound_the_words_are_still_felt(choose: Choose) -> None:
+    made = talk(FURIOUS, **choose(feelings_from_sound=False))
     (felt,) = made.seen.of(Felt)
     assert all(line.startswith("words: ") for line in felt.evidence)
     assert made.detecting.heard_s == [], "nor is any sound looked at"
     assert made.tones == ["calm"]
 
 
-def test_with_an_even_voice_the_model_is_still_told() -> None:
-    made = talk(SAD, feelings={"voice": False})
+def test_with_an_even_voice_the_model_is_still_told(choose: Choose) -> None:
+    made = talk(SAD, **choose(feelings_to_voice=False))
     assert made.tones == ["neutral"]
     assert made.asked[0].endswith(NOTE)
     assert made.felt == [(1, "sad")]
 
 
-def test_with_the_model_not_told_the_voice_still_answers() -> None:
-    made = talk(SAD, feelings={"tell_model": False})
+def test_with_the_model_not_told_the_voice_still_answers(choose: Choose) -> None:
+    made = talk(SAD, **choose(feelings_to_model=False))
     assert made.tones == ["gentle"]
     assert made.asked == [SAD]
     assert made.felt == [(1, "sad")]
@@ -385,12 +431,12 @@ def test_a_policy_that_cannot_be_stops_the_start() -> None:
     assert caught.value.code == "bad_setting"
 
 
-def test_how_much_of_the_mood_is_carried_is_the_configurations() -> None:
-    moods = [
-        talk(FURIOUS, feelings={"carried": carried}, seconds=10, commands=THEN_TYPE_PLAIN).felt[-1][1]
-        for carried in (0.0, 0.9)
-    ]
-    assert moods == ["neutral", "angry"]
+@pytest.mark.parametrize(("carried", "mood"), [(0.0, "neutral"), (0.9, "angry")])
+def test_a_mood_lasts_as_much_as_is_wanted(carried: float, mood: str, choose: Choose) -> None:
+    wanted = dict(choose(feelings_carried=carried))
+    made = talk(FURIOUS, seconds=10, **wanted | {"commands": [*wanted.get("commands", ()), *THEN_TYPE_PLAIN]})
+    assert made.felt == [(1, "angry"), (2, mood)]
+    assert made.tones[0] == "calm"
 
 
 def test_how_long_a_reply_waits_is_the_configurations() -> None:
@@ -398,17 +444,41 @@ def test_how_long_a_reply_waits_is_the_configurations() -> None:
     assert talk(SAD, detectors=Detectors(consider_s=0.2), feelings={"wait_s": 0.3}).tones == ["gentle"]
 
 
-def test_a_client_that_wants_none_of_it_is_left_alone() -> None:
-    made = talk(SAD, conversation={"feelings": False})
+def test_a_client_that_wants_none_of_it_is_left_alone(choose: Choose) -> None:
+    made = talk(SAD, **choose(feelings=False))
     assert (made.felt, made.tones, made.asked) == ([], ["neutral"], [SAD])
-    assert made.detecting.considered == []
+    assert made.detectors.opened == []
 
 
-def test_a_client_may_change_its_mind() -> None:
-    change = Configure({"feelings": False})
-    made = talk(SAD, seconds=10, commands=[(5.0, change), (6.0, Type(SAD))])
-    assert made.felt == [(1, "sad")]
-    assert made.tones == ["gentle", "neutral"]
+@pytest.mark.parametrize(
+    ("setting", "felt", "tone", "asked"),
+    [
+        ("feelings", [], "neutral", SAD),
+        ("feelings_from_words", [(2, "neutral")], "neutral", SAD),
+        ("feelings_from_sound", [(2, "sad")], "gentle", f"{SAD}\n\n{NOTE}"),
+        ("feelings_to_voice", [(2, "sad")], "neutral", f"{SAD}\n\n{NOTE}"),
+        ("feelings_to_model", [(2, "sad")], "gentle", SAD),
+    ],
+)
+def test_a_client_may_change_its_mind(setting: str, felt: list[tuple[int, str]], tone: str, asked: str) -> None:
+    """From the next turn on, and back again with the one after."""
+    changes = [(5.0, Configure({setting: False, "feelings_carried": 0.0})), (9.0, Configure({setting: True}))]
+    made = talk(SAD, seconds=14, commands=[*changes, (6.0, Type(SAD)), (10.0, Type(SAD))])
+    assert made.felt == [(1, "sad"), *felt, (3, "sad")]
+    assert made.tones == ["gentle", tone, "gentle"]
+    assert made.asked == [f"{SAD}\n\n{NOTE}", asked, f"{SAD}\n\n{NOTE}"]
+
+
+def test_a_reply_that_was_asked_for_has_the_tone_of_the_turn_before_as_it_is_wanted_by_now() -> None:
+    change = Configure({"feelings_to_voice": False})
+    assert talk(SAD, seconds=8, commands=[(5.0, change), (5.5, Respond())]).tones == ["gentle", "neutral"]
+
+
+def test_what_is_known_of_the_voice_outlives_a_change_of_what_is_looked_at() -> None:
+    change = Configure({"feelings_from_words": False})
+    made = talk(PLAIN, spans=[(1, 2.5), (6, 7.5)], seconds=11, commands=[(5.0, change)])
+    first, second = made.detectors.opened
+    assert 0 < first.turns_known < second.turns_known
 
 
 def test_a_tone_that_the_client_chose_is_kept_and_the_feeling_is_still_told() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from dialogue import TIMINGS, Dialogue, lineup, play
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from duologue import languages
 from duologue.audio import Frame
-from duologue.config import Languages
 from duologue.engines import About, Pause, Prompt, Style, Transcript
 from duologue.engines.scripted import ABOUT, ScriptedWriter
 from duologue.languages import LANGUAGES, Following, Guess, TextDetector, best_first, instruction
@@ -175,7 +174,7 @@ def talk(
     detector: TextDetector | None = None,
     commands: Sequence[tuple[float, Command]] = (),
     spans: Sequence[tuple[float, float]] = (),
-    wanted: Languages = Languages(),  # noqa: B008
+    wanted: Mapping[str, Any] | None = None,
     **engines: Any,
 ) -> tuple[Dialogue, list[str], list[Style]]:
     """A session, the system messages that its writer got, and the styles that its voice got."""
@@ -191,7 +190,8 @@ def talk(
     speak = voice.speak
     voice.speak = lambda text, style: styles.append(style) or speak(text, style)  # type: ignore[func-returns-value,method-assign]
     made = replace(made, texts=detector or TextDetector())
-    seen = play(spans, 12.0, engines=made, commands=commands, config=replace(TIMINGS, languages=wanted))
+    settings = replace(TIMINGS, conversation=replace(TIMINGS.conversation, **(wanted or {})))
+    seen = play(spans, 12.0, engines=made, commands=commands, config=settings)
     return seen, told, styles
 
 
@@ -226,23 +226,47 @@ def test_why_a_language_is_not_heard_is_told_once() -> None:
     assert len(seen.of(ReplyDone)) == 2, "both turns are answered"
 
 
-def test_following_what_is_heard_can_be_switched_off(detector: TextDetector) -> None:
-    off = Languages(follow_speech=False)
-    _, _, styles = talk(detector, spans=[(1, 3.2)], recognizer=Hears(["mr"]), wanted=off)
+@pytest.fixture(params=["the server's", "the client's"])
+def choose(request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
+    """Settings as the server's configuration has them, or as a client sets them for its own session; and what is typed."""
+
+    def choose(*typed: tuple[float, Command], **settings: Any) -> dict[str, Any]:
+        if request.param == "the server's":
+            return {"wanted": settings, "commands": typed}
+        return {"commands": [(0.2, Configure(settings)), *typed]}
+
+    return choose
+
+
+Choose: TypeAlias = Callable[..., dict[str, Any]]
+
+
+def test_following_what_is_heard_can_be_switched_off(detector: TextDetector, choose: Choose) -> None:
+    _, _, styles = talk(detector, **choose(language_from_speech=False), spans=[(1, 3.2)], recognizer=Hears(["mr"]))
     assert {style.language for style in styles} == {"en"}
-    _, _, styles = talk(detector, [(1.0, SPANISH)], wanted=off)
+    _, _, styles = talk(detector, **choose((1.0, SPANISH), language_from_speech=False))
     assert {style.language for style in styles} == {"es"}
 
 
-def test_following_what_is_typed_can_be_switched_off(detector: TextDetector) -> None:
-    off = Languages(follow_text=False)
-    _, _, styles = talk(detector, [(1.0, SPANISH)], wanted=off)
+def test_following_what_is_typed_can_be_switched_off(detector: TextDetector, choose: Choose) -> None:
+    _, _, styles = talk(detector, **choose((1.0, SPANISH), language_from_text=False))
     assert {style.language for style in styles} == {"en"}
-    _, _, styles = talk(detector, spans=[(1, 3.2)], recognizer=Hears(["mr"]), wanted=off)
+    _, _, styles = talk(detector, **choose(language_from_text=False), spans=[(1, 3.2)], recognizer=Hears(["mr"]))
     assert {style.language for style in styles} == {"mr"}
 
 
-def test_telling_the_model_can_be_switched_off(detector: TextDetector) -> None:
-    _, told, styles = talk(detector, [(1.0, SPANISH)], wanted=Languages(tell_model=False))
+def test_telling_the_model_can_be_switched_off(detector: TextDetector, choose: Choose) -> None:
+    _, told, styles = talk(detector, **choose((1.0, SPANISH), language_to_model=False))
     assert {style.language for style in styles} == {"es"}
     assert not any("Spanish" in message for message in told)
+
+
+@pytest.mark.parametrize(
+    ("setting", "spoken"), [("language_from_text", ["en", "es", "es"]), ("language_to_model", ["es", "es", "es"])]
+)
+def test_a_client_may_change_its_mind(setting: str, spoken: list[str], detector: TextDetector) -> None:
+    """From the next turn on."""
+    changes = [(0.2, Configure({setting: False})), (5.0, Configure({setting: True}))]
+    _, asked, styles = talk(detector, [*changes, (1.0, SPANISH), (6.0, SPANISH), (9.0, Type("¿Y mañana?"))])
+    assert [style.language for style in styles] == spoken
+    assert ["in Spanish" in message for message in asked] == [False, True, True]

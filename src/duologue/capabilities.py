@@ -178,8 +178,10 @@ async def _feelings(app: App) -> Proof:
     """A sad turn is found sad, and the voice is asked for another tone than after a plain one."""
     assert app.lineup is not None
     settings = app.config.conversation
-    if app.lineup.emotion is None or not settings.feelings:
-        return Proof(NAMES[7], "off", "`engines.emotion` is none, or `conversation.feelings` is off")
+    if app.lineup.emotion is None or not (settings.feelings and settings.feelings_from_words):
+        return Proof(
+            NAMES[7], "off", "`engines.emotion` is none, or `conversation.feelings` or `feelings_from_words` is off"
+        )
     facts: list[Fact] = []
     try:
         async with Caller(app, facts.append) as caller:
@@ -192,7 +194,7 @@ async def _feelings(app: App) -> Proof:
     rests = "; ".join(felt[0].evidence) if felt else "nothing"
     unmet = next((fact.unmet for fact in spoken if fact.unmet), "")
     told = f"found {labels}, from {rests}; the voice was asked to sound {tones}" + (f" ({unmet})" if unmet else "")
-    return _proof(NAMES[7], labels == ["sad"] and (tones != ["neutral"] or not app.config.feelings.voice), told)
+    return _proof(NAMES[7], labels == ["sad"] and (tones != ["neutral"] or not settings.feelings_to_voice), told)
 
 
 def _proof(name: str, works: bool, evidence: str) -> Proof:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from duologue import protocols as p
-from duologue.audio import Frame
+from duologue.audio import Audio, Frame
 from duologue.conversation import ConversationManager
 from duologue.core import events as e
 from duologue.engines import UNHEARD
@@ -63,7 +63,7 @@ class Conduct:
         self._listener.go_on(todo.turn)
 
     def _transcribe(self, todo: e.Transcribe) -> None:
-        self._feelings.heard(todo.turn, self._listener.audio_of(todo.turn))
+        self._feelings.heard(todo.turn)
         self._listener.transcribe(todo.turn)
 
     def _score(self, todo: e.Score) -> None:
@@ -75,19 +75,18 @@ class Conduct:
         self._tell(p.TurnDropped(todo.turn.number))
 
     def _draft(self, todo: e.Draft) -> None:
-        audio = self._listener.audio_of(todo.turn)
-        self._feelings.worded(todo.turn, todo.text, audio)
+        self._feelings.worded(todo.turn, todo.text)
         if self._strained():  # then the reply is begun when the turn is decided, and none for nothing
             self._replies.decline(todo.turn)
         else:
-            self._replies.draft(todo.turn, todo.text, audio)
+            self._replies.draft(todo.turn, todo.text, self._sound_to_answer(todo.turn))
 
     def _commit(self, todo: e.Commit) -> None:
-        language, audio = self._wishes.heard_language, self._listener.audio_of(todo.turn)
+        language, audio = self._wishes.heard_language, self._sound_to_answer(todo.turn)
         text = "" if todo.text == UNHEARD else todo.text
+        self._feelings.worded(todo.turn, todo.text)
         self._listener.close()
         self._tell(p.Heard(todo.turn.number, text, True, language))
-        self._feelings.worded(todo.turn, todo.text, audio)
         self._feelings.decided(todo.turn)
         if todo.answer:
             self._replies.prepare(todo.turn, todo.text, audio)
@@ -101,6 +100,10 @@ class Conduct:
         else:
             self._replies.void_draft()
             self.understand(todo.turn.number)
+
+    def _sound_to_answer(self, turn: e.Turn) -> Audio | None:
+        """For a model that answers by ear; nobody else wants it put together in the middle of a pause."""
+        return None if self._understanding is None else self._listener.audio_of(turn)
 
     def _answer(self, todo: e.Answer) -> None:
         self._replies.prepare(todo.turn, "")

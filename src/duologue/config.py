@@ -24,18 +24,27 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the model is told and remembers. A client may change these for its own session."""
+    """What the model is told and remembers, and what is made of the user's language and feelings, each part of which can be
+    switched off by itself. A client may change these for its own session."""
 
     instructions: str = (
         "You are a helpful assistant. Reply in one short English sentence."  # what a small model can hold to
     )
     context_window: int = 5  # turns given to the model: small models drift when they are given more
     max_history: int = 100  # turns kept for export
-    language: str = "auto"  # or one of the seven
+    language: str = "auto"  # of the replies: the user's, or one of the seven
+    language_from_speech: bool = True  # the user's language is taken from what is heard
+    language_from_text: bool = True  # and from what is typed
+    language_to_model: bool = True  # the model is told in which language to answer, if it is not English
     voice: str = ""  # the engine's default
     emotion: str = "auto"  # the reply's tone: as the user's feelings call for, or one that is kept whatever they are
     intensity: float = 1.0  # 0..2, of a tone that is kept
     feelings: bool = True  # the user's feelings are looked for, told to the client and answered; some want neither
+    feelings_from_words: bool = True  # found in what was said
+    feelings_from_sound: bool = True  # found in how it was said, against the speaker's own manner
+    feelings_carried: float = 0.25  # 0..1, weight of the turns before in this one's: moods outlast sentences; 0: none
+    feelings_to_voice: bool = True  # the reply's voice takes the tone that answers them, where `emotion` is "auto"
+    feelings_to_model: bool = True  # the model is told in a sentence; a felt turn costs the reading of some 15 tokens
     speakable: bool = True  # numbers, dates, amounts, links become words of the language before a voice has them
     speed: float = 1.0  # factor on the voice's own rate
 
@@ -92,23 +101,9 @@ class Rtc:
 
 
 @dataclass(frozen=True, slots=True)
-class Languages:
-    """What is done about the user's language where a conversation's is "auto". Each can be switched off by itself."""
-
-    follow_speech: bool = True  # the reply's language follows what is heard
-    follow_text: bool = True  # and what is typed
-    tell_model: bool = True  # the model is told in which language to answer, if it is not English
-
-
-@dataclass(frozen=True, slots=True)
 class Feelings:
-    """How the user's feelings are found, and what is made of them. Each can be switched off by itself."""
+    """How the user's feelings are answered, for all clients; what of it a client wants is `Conversation`'s."""
 
-    words: bool = True  # found in what was said
-    sound: bool = True  # found in how it was said, against the speaker's own manner
-    carried: float = 0.25  # 0..1, weight of the turns before in this one's: moods outlast sentences
-    voice: bool = True  # the reply's voice takes the tone that answers them, where a conversation's emotion is "auto"
-    tell_model: bool = True  # the model is told in a sentence; it costs a felt turn the reading of some 15 tokens
     wait_s: float = 0.03  # a reply waits so long to be told; the words take 1 ms, the sound was begun with the pause
     policy: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # lines of tone.ANSWERS, and `sure`
 
@@ -149,7 +144,6 @@ class Config:
     server: Server = Server()
     realtime: Realtime = Realtime()
     webrtc: Rtc = Rtc()
-    languages: Languages = Languages()
     feelings: Feelings = Feelings()
     engines: Engines = Engines()
 

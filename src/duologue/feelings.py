@@ -18,7 +18,7 @@ from duologue.audio import Audio
 from duologue.config import Feelings as Settings
 from duologue.core.events import Turn
 from duologue.emotion import Considered, EmotionSettings, Heard
-from duologue.engines import EmotionModel, Message
+from duologue.engines import EmotionModel, Feeling, Message
 from duologue.languages import AUTO
 from duologue.protocols import Fact, Felt
 from duologue.tone import USUAL, Tone, TonePolicy
@@ -53,7 +53,8 @@ class Take:
 
 
 class Feelings:
-    """One session's. Without a `model`, or where the client wants none of it, every tone is the usual one."""
+    """One session's. Without a `model`, or where the client wants none of it, every tone is the usual one, and no turn's sound is
+    asked for: `sound_of` puts all of it together."""
 
     def __init__(
         self,
@@ -62,14 +63,17 @@ class Feelings:
         model: EmotionModel | None,
         wishes: Wishes,
         work: Work,
+        sound_of: Callable[[Turn], Audio | None],
         tell: Callable[[Fact], None],
     ) -> None:
         self._settings = settings
         self._policy = policy
-        chosen = EmotionSettings(settings.words, settings.sound, settings.carried)
-        self._feeling = None if model is None else model.open(chosen)
+        self._model = model
+        self._feeling: Feeling | None = None
+        self._opened_with: EmotionSettings | None = None
         self._wishes = wishes
         self._work = work
+        self._sound_of = sound_of
         self._tell = tell
         self._take: Take | None = None
         self._last: tuple[Take, Considered] | None = None  # the last turn that was remembered
@@ -77,25 +81,24 @@ class Feelings:
 
     # ── A turn, as it comes to be known ───────────────────────────────────────────────────────────────────────────
 
-    def heard(self, turn: Turn, audio: Audio | None) -> None:
-        """Its sound so far, at a pause or while the user speaks: it is listened to, unless most of it was already. At the pause,
+    def heard(self, turn: Turn) -> None:
+        """At a pause or while the user speaks: its sound so far is listened to, unless most of it was already. At the pause,
         where every engine has work at once, there is then nothing to do."""
-        if not self._wanted or audio is None:
+        if not self._wanted or (audio := self._audio(turn)) is None:
             return
         if (take := self._take) is not None and take.covers(turn, audio):
             take.turn = turn
         else:
             self._begin(turn, audio)
 
-    def worded(self, turn: Turn, text: str, audio: Audio | None = None) -> None:
-        """These are its words. Said again of the same ones it changes nothing."""
+    def worded(self, turn: Turn, text: str) -> None:
+        """These are its words. Said again of the same ones it changes nothing. Call it while the turn has its sound."""
         if not self._wanted:
             return
         take = self._take
         if take is None or take.turn != turn or take.text not in (None, text):
-            take = self._begin(turn, audio)
-        if not take.words.done():
-            take.words.set_result((text, self._wishes.heard_language))
+            take = self._begin(turn, self._audio(turn))
+        self._word(take, text)
 
     def decided(self, turn: Turn) -> None:
         """The turn is over: what it is found to be is told and remembered, now or as soon as it is known."""
@@ -109,8 +112,9 @@ class Feelings:
         if self._last is not None and self._last[0].turn.number == turn and text:
             take, _ = self._last
             self.reopened(take.turn)
-            self.worded(take.turn, text, take.audio)
-            self.decided(take.turn)
+            if self._wanted:
+                self._word(self._begin(take.turn, take.audio), text)
+                self.decided(take.turn)
 
     def reopened(self, turn: Turn) -> None:
         """It was not over: what was remembered of it is forgotten."""
@@ -135,24 +139,42 @@ class Feelings:
         if take is not None and take.turn == turn and not take.found.done():
             await asyncio.wait([take.found], timeout=self._settings.wait_s)
         if take is None or take.turn != turn or not take.found.done():
-            return self._tone
-        return self._tone_of(take.found.result())
+            return self._as_wanted(self._tone)
+        return self._as_wanted(self._tone_of(take.found.result()))
 
     def _tone_of(self, found: Considered | None) -> Tone:
-        if found is None:
-            return self._tone
-        tone, settings = self._policy.tone(found.emotion), self._settings
-        spoken = tone if settings.voice else USUAL
-        return replace(spoken, instruction=tone.instruction if settings.tell_model else "")
+        return self._tone if found is None else self._policy.tone(found.emotion)
+
+    def _as_wanted(self, tone: Tone) -> Tone:
+        chosen = self._wishes.settings
+        spoken = tone if chosen.feelings_to_voice else USUAL
+        return replace(spoken, instruction=tone.instruction if chosen.feelings_to_model else "")
 
     @property
     def _wanted(self) -> bool:
-        return self._feeling is not None and self._wishes.settings.feelings
+        return self._model is not None and self._wishes.settings.feelings
+
+    def _audio(self, turn: Turn) -> Audio | None:
+        return self._sound_of(turn) if self._wishes.settings.feelings_from_sound else None
 
     def _begin(self, turn: Turn, audio: Audio | None) -> Take:
-        self._take = take = Take(turn, audio if self._settings.sound else None)
+        self._open()
+        self._take = take = Take(turn, audio)
         self._work.start("feel", take, self._feel, take)
         return take
+
+    def _open(self) -> None:
+        """As the client wants it by now. What is known of its voice and its mood is kept."""
+        chosen = self._wishes.settings
+        wanted = EmotionSettings(chosen.feelings_from_words, chosen.feelings_from_sound, chosen.feelings_carried)
+        if wanted != self._opened_with and self._model is not None:
+            known, self._feeling, self._opened_with = self._feeling, self._model.open(wanted), wanted
+            if known is not None:
+                self._feeling.memory = known.memory
+
+    def _word(self, take: Take, text: str) -> None:
+        if not take.words.done():
+            take.words.set_result((text, self._wishes.heard_language))
 
     async def _feel(self, take: Take) -> None:
         found = None

@@ -39,7 +39,7 @@ LIKELY = 0.9
 
 class Listener:
     """`turns` is read, never told; `speaking` gives the text of the reply that plays, which the microphone may catch; `more_said`
-    is called when a turn goes on with new words, with all its sound."""
+    is called when a turn goes on with new words."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Listener:
         happened: Callable[[Event], None],
         tell: Callable[[Fact], None],
         speaking: Callable[[], str],
-        more_said: Callable[[Turn, Audio], None],
+        more_said: Callable[[Turn], None],
     ) -> None:
         self._name = name
         self._config = config
@@ -159,7 +159,7 @@ class Listener:
     def _tell_partial(self, turn: Turn, text: str) -> None:
         if self._turns.phase is Phase.HEARING and turn == self._turns.hearing and self._ear is not None:
             self._tell(Heard(turn.number, text, False, self._wishes.heard_language))
-            self._more_said(turn, self._ear.audio)
+            self._more_said(turn)
             self._prefill(self._ear, text)
 
     async def _ask(self, detector: TurnDetector, ear: Ear, turn: Turn) -> None:

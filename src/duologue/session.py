@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from duologue import clock
 from duologue import protocols as p
-from duologue.audio import INPUT_RATE, Audio, Frame
+from duologue.audio import INPUT_RATE, Frame
 from duologue.conduct import Conduct
 from duologue.config import Config, Conversation
 from duologue.conversation import ConversationManager
@@ -90,7 +90,7 @@ class Session:
         self._lineup = lineup
         self._strained = strained
         self._tell_client = tell
-        self._wishes = Wishes(settings, turn_taking, pacing or config.pacing, output_rate, languages=config.languages)
+        self._wishes = Wishes(settings, turn_taking, pacing or config.pacing, output_rate)
         self._trace = Trace(clock.now(), *sinks, LatencyMeter(self._tell_latency))
         self._turns = Turns(turn_taking.patience, turn_taking.manners)
         self._dispatcher = Dispatcher(
@@ -140,12 +140,6 @@ class Session:
             self._understanding = Understanding(
                 name, model, config.limits.engine_s, conversation, work, self._tell_understood
             )
-        self._feelings = feelings = Feelings(
-            config.feelings, policy(config.feelings.policy), lineup.emotion, wishes, work, tell
-        )
-        self._replies = Replies(
-            name, config, lineup, wishes, conversation, work, happened, tell, self._mark, self._settled, feelings
-        )
         self._listener = Listener(
             name,
             config,
@@ -158,6 +152,18 @@ class Session:
             tell,
             speaking=lambda: self._replies.written,
             more_said=self._more_said,
+        )
+        self._feelings = feelings = Feelings(
+            config.feelings,
+            policy(config.feelings.policy),
+            lineup.emotion,
+            wishes,
+            work,
+            self._listener.audio_of,
+            tell,
+        )
+        self._replies = Replies(
+            name, config, lineup, wishes, conversation, work, happened, tell, self._mark, self._settled, feelings
         )
         self._conduct = Conduct(
             name,
@@ -172,9 +178,9 @@ class Session:
             self._strained,
         )
 
-    def _more_said(self, turn: e.Turn, audio: Audio) -> None:
+    def _more_said(self, turn: e.Turn) -> None:
         self._replies.void_draft()
-        self._feelings.heard(turn, audio)
+        self._feelings.heard(turn)
 
     async def _settled(self) -> bool:
         waited = await self._edits.settled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from duologue import languages
-from duologue.config import Conversation, Languages
+from duologue.config import Conversation
 from duologue.core.playout import Pacing
 from duologue.engines import Style
 from duologue.languages import AUTO, Following, Guess
@@ -21,7 +21,6 @@ class Wishes:
     output_rate: int
     """Hz, of the sound that the client gets."""
     writing: Writing = field(default_factory=Writing)
-    languages: Languages = field(default_factory=Languages)
     following: Following = field(default_factory=Following)
 
     @property
@@ -36,18 +35,18 @@ class Wishes:
 
     def heard(self, guess: Guess) -> None:
         """What a spoken turn was in."""
-        if self.languages.follow_speech:
+        if self.settings.language_from_speech:
             self.following.hear(guess)
 
     def typed(self, guess: Guess | None) -> None:
         """What a typed turn was in."""
-        if self.languages.follow_text:
+        if self.settings.language_from_text:
             self.following.hear(guess)
 
     def instructions(self, given: str | None = None) -> str:
         """The session's, or those `given` for one reply, with the language to answer in if that is not English."""
         wanted = self.settings.instructions if given is None else given
-        said = languages.instruction(self.language) if self.languages.tell_model else ""
+        said = languages.instruction(self.language) if self.settings.language_to_model else ""
         return f"{wanted.rstrip()} {said}".strip() if said else wanted
 
     def style_of(self, voice: str | None = None, tone: Tone = USUAL) -> Style:

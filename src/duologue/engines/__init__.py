@@ -292,7 +292,8 @@ class SpeechModel(Writer, Protocol):
 
 class Feeling(Protocol):
     """One session's sense of what the user feels. A turn is looked at before it is decided, perhaps more than once; it is
-    remembered by putting `memory` to what it was `after`, and forgotten by what it was `before`."""
+    remembered by putting `memory` to what it was `after`, and forgotten by what it was `before`. One that was opened with other
+    settings is given the `memory` too."""
 
     memory: Memory
 

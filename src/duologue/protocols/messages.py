@@ -91,6 +91,9 @@ class Incoming:
 
 SETTINGS: tuple[Field, ...] = (
     Field("language", choice("auto", *LANGUAGES), "what the user speaks; `auto` follows the user", False),
+    Field("language_from_speech", flag(), "`auto` follows what is heard", False),
+    Field("language_from_text", flag(), "`auto` follows what is typed", False),
+    Field("language_to_model", flag(), "the model is told in which language to answer, if it is not English", False),
     Field("voice", text(VOICE_CHARS, empty=True), "a voice's name; empty is the engine's default", False),
     Field(
         "emotion",
@@ -100,6 +103,11 @@ SETTINGS: tuple[Field, ...] = (
     ),
     Field("intensity", number(0, 2), "how much of it; 1 is natural", False),
     Field("feelings", flag(), "the user's feelings are looked for, told and answered", False),
+    Field("feelings_from_words", flag(), "they are found in what is said", False),
+    Field("feelings_from_sound", flag(), "they are found in how it is said", False),
+    Field("feelings_carried", number(0, 1), "weight of earlier turns in what a turn is found to be; 0: none", False),
+    Field("feelings_to_voice", flag(), "the voice answers them, where `emotion` is `auto`", False),
+    Field("feelings_to_model", flag(), "the model is told of them, where `emotion` is `auto`", False),
     Field("speakable", flag(), "numbers, dates, amounts and links are said as words of the language", False),
     Field("speed", number(0.5, 2), "factor on the voice's own rate", False),
     Field(

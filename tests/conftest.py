@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator
 from pathlib import Path
 
+import parsing
 import pytest
 import strict
 import tiny_voxtral
@@ -49,6 +50,7 @@ def tiny_realtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 strict.watch()
+parsing.keep_undisturbed()
 
 
 @pytest.hookimpl(wrapper=True)

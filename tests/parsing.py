@@ -1,7 +1,9 @@
-"""CPython 3.11 keeps one count of how deep it is in a tree for everybody who parses. If the garbage collector comes by while `ast.parse`
-makes its objects, and what is collected (or who is told of collections: Hypothesis) parses too, as every printed traceback does,
-the count is wrong and `ast.parse` ends with "SystemError: AST constructor recursion depth mismatch". So tests that read source
-failed now and then, where tests before them had left something to collect.
+"""CPython 3.11 keeps one count of how deep it is in a tree, for everybody who parses.
+
+If the garbage collector comes by while `ast.parse` makes its objects, and what is collected parses too (as every traceback does
+that is printed), or whoever is told of collections gives way to a thread that does, the count is wrong, and `ast.parse` ends with
+"SystemError: AST constructor recursion depth mismatch". So tests that read source failed now and then, where tests before them
+had left something to collect.
 """
 
 from __future__ import annotations

@@ -94,6 +94,7 @@ const told = {
     if (message.resumed !== true) beginSession(message);
     memory.keep({ token: message.resume ?? "", name: conversation.session, defaults: session.defaults });
     settings.show(message.settings);
+    settings.showEngines(engines);
     settings.showVoices(message.voices);
     notices.hide("lost", "server_full", "not_ready", "taken_over", ...RESTING, ...KEY_WANTED);
     floor("listening");

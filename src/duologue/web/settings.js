@@ -1,5 +1,6 @@
 // The settings panel: shows what the server says is in force and sends what is changed, one field at a time; and what
-// concerns only this page and its devices. A field's `data-of` says whose it is: the server's or the page's.
+// concerns only this page and its devices. A field's `data-of` says whose it is: the server's or the page's; `data-needs`, on
+// which others it depends: it cannot be changed while it would change nothing. A switch with `data-on` is a number, off at 0.
 
 import { element } from "./element.js";
 import { devices } from "./microphone.js";
@@ -37,13 +38,31 @@ export class Settings {
     for (const field of this.form.querySelectorAll("[data-of=server]")) {
       if (settings[field.name] === undefined || field === document.activeElement) continue;
       if (field.tagName === "SELECT") offer(field, settings[field.name]);
-      if (field.type === "checkbox") field.checked = settings[field.name];
+      if (field.type === "checkbox") check(field, settings[field.name]);
       else field.value = settings[field.name];
       this.echo(field);
     }
     if (settings.emotion && settings.emotion !== EVEN) this.tone = settings.emotion;
     this.fields.emotional.checked = settings.emotion !== EVEN;
     this.form.querySelector("#emotion").hidden = !this.fields.emotional.checked;
+    this.settle();
+  }
+
+  // Where nothing of the server's finds feelings, there is nothing to switch.
+  showEngines({ emotion }) {
+    this.fields.feelings.disabled = emotion === "none";
+    this.settle();
+  }
+
+  settle() {
+    for (const field of this.form.querySelectorAll("[data-needs]")) {
+      field.disabled = !field.dataset.needs.split(" ").every((need) => this.holds(...need.split("=")));
+    }
+  }
+
+  holds(name, wanted) {
+    const field = this.form.querySelector(`[name=${name}]`);
+    return wanted === undefined ? field.checked && !field.disabled : field.value === wanted;
   }
 
   // Voices by name where the server tells them; else a text box. [{name, languages, speaker}]
@@ -124,6 +143,7 @@ export class Settings {
     if (field.name === "emotional") this.on.server({ emotion: field.checked ? this.tone : EVEN });
     else if (field.dataset.of === "server") this.on.server({ [field.name]: value(field) });
     else if (field.dataset.of === "page") this.on.page({ [field.name]: value(field) });
+    this.settle();
   }
 
   echo(field) {
@@ -139,7 +159,13 @@ export class Settings {
   }
 }
 
+function check(field, value) {
+  field.checked = Boolean(value);
+  if (field.checked && field.dataset.on) field.dataset.on = value;
+}
+
 function value(field) {
+  if (field.dataset.on) return field.checked ? Number(field.dataset.on) : 0;
   if (field.type === "checkbox") return field.checked;
   return NUMBERS.includes(field.name) ? Number(field.value) : field.value;
 }

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from duologue.audio import FRAME_S
 from duologue.errors import ConfigError
 
 SHORTEST_HOLD_S: Final = 0.1
@@ -121,8 +122,9 @@ class Outcome:
 
 
 def evaluate(pauses: Iterable[Pause], policy: Policy, *, judged: bool = True) -> Outcome:
-    """`judged`: the policy looks at the turn detector's opinion, and so cannot decide before it is there. Any decision needs the
-    words: a turn without them is noise."""
+    """`judged`: the policy looks at the turn detector's opinion, and so cannot decide before it is there; and it is the turn
+    machine's, which decides nothing once a frame has sounded like a voice that is back, one before it is sure. Any decision needs
+    the words: a turn without them is noise."""
     holds = cut = 0
     turns, turns_cut = set(), set()
     waits = []
@@ -131,7 +133,7 @@ def evaluate(pauses: Iterable[Pause], policy: Policy, *, judged: bool = True) ->
         turns.add(pause.turn)
         if pause.is_end:
             waits.append(max(0.0, decided_s - pause.voice_after_s))
-        elif decided_s < (pause.resumed_s or 0.0):
+        elif decided_s < (pause.resumed_s or 0.0) - (FRAME_S if judged else 0.0):
             turns_cut.add(pause.turn)
             cut += pause.is_hold
         holds += pause.is_hold

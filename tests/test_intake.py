@@ -22,7 +22,9 @@ class Heard:
     def __init__(self, rate: int = 16_000) -> None:
         self.log: list[tuple[str, int]] = []
         self.edges: list[Edge] = []
-        self.intake = Intake(rate, cast(Vad, ScriptedVadModel().open()), TIMINGS.speech, self._frame, self._edge)
+        self.intake = Intake(
+            rate, cast(Vad, ScriptedVadModel().open()), TIMINGS.speech, self._frame, self._edge, self._stir
+        )
 
     def _frame(self, frame: Frame) -> None:
         self.log.append(("frame", frame.at))
@@ -31,8 +33,11 @@ class Heard:
         self.edges.append(edge)
         self.log.append((type(edge).__name__, at))
 
+    def _stir(self) -> None:
+        self.log.append(("stir", self.intake.at))
+
     def told(self) -> list[tuple[str, int]]:
-        return [entry for entry in self.log if entry[0] != "frame"]
+        return [entry for entry in self.log if entry[0] not in ("frame", "stir")]
 
 
 def in_loop(check: Callable[[], Any]) -> None:
@@ -56,11 +61,24 @@ def test_edges_do_not_depend_on_the_size_of_the_blocks(block: int) -> None:
     in_loop(check)
 
 
+def test_the_first_frame_of_a_voice_is_told_before_the_next_one_makes_it_sure() -> None:
+    def check() -> None:
+        heard = Heard()
+        heard.intake.push(microphone([(1.0, 2.0)], 3.0))
+        assert [entry for entry in heard.log if entry[0] != "frame"] == [
+            ("stir", 32 * 512),
+            ("SpeechStarted", 31 * 512),
+            ("SpeechStopped", 63 * 512),
+        ]
+
+    in_loop(check)
+
+
 def test_a_frame_comes_before_the_edge_that_it_makes() -> None:
     def check() -> None:
         heard = Heard()
         heard.intake.push(microphone([(0.0, 1.0)], 1.0))
-        assert heard.log[:3] == [("frame", 0), ("frame", 512), ("SpeechStarted", 0)]
+        assert heard.log[:4] == [("frame", 0), ("stir", 512), ("frame", 512), ("SpeechStarted", 0)]
 
     in_loop(check)
 

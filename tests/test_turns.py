@@ -39,6 +39,7 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    VoiceStirred,
     Weighed,
     Withdrawn,
 )
@@ -114,6 +115,7 @@ ROWS = [
     Row(Phase.PAUSED, None, 4.5, [], Phase.PAUSED),
     Row(Phase.PAUSED, TurnHandedOver(), 3.2, [], Phase.PAUSED),
     Row(Phase.PAUSED, DraftSettled(FIRST), 3.2, [], Phase.PAUSED, 4.5),
+    Row(Phase.PAUSED, VoiceStirred(), 4.48, [], Phase.PAUSED, 4.53),
     Row(Phase.PAUSED, Failed(FIRST), 3.2, [Drop(FIRST)], Phase.IDLE),
     Row(Phase.THINKING, ReplyAudible(FIRST), 5.0, [], Phase.SPEAKING),
     Row(Phase.THINKING, ReplyEnded(FIRST), 5.0, [], Phase.IDLE),
@@ -287,6 +289,29 @@ def test_who_goes_on_while_it_is_waited_for_was_not_cut_off() -> None:
     turns.wake(3.25)
     assert turns.handle(SpeechStarted(50, 0.06), 3.38) == [GoOn(Turn(1, 1))]
     assert turns.handle(DraftSettled(FIRST), 3.39) == []
+
+
+def test_who_may_just_have_gone_on_is_not_cut_off() -> None:
+    turns = decided(WAITING)
+    turns.handle(VoiceStirred(), 3.24)
+    assert turns.wake(3.25) == []
+    assert turns.handle(DraftSettled(FIRST), 3.26) == []
+    assert turns.handle(SpeechStarted(50, 0.064), 3.27) == [GoOn(Turn(1, 1))]
+
+
+def test_a_click_costs_a_moment() -> None:
+    turns = decided(WAITING)
+    turns.handle(DraftSettled(FIRST), 3.2)
+    turns.handle(VoiceStirred(), 3.24)
+    assert turns.wake_at == pytest.approx(3.29)
+    assert turns.wake(3.29) == [Commit(FIRST, "hello", rule="opinion")]
+
+
+def test_a_click_early_in_the_pause_costs_nothing() -> None:
+    turns = decided(WAITING)
+    turns.handle(DraftSettled(FIRST), 3.2)
+    turns.handle(VoiceStirred(), 3.15)
+    assert turns.wake(3.25) == [Commit(FIRST, "hello", rule="opinion")]
 
 
 def test_a_newer_opinion_moves_the_end_either_way() -> None:

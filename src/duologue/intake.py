@@ -27,7 +27,7 @@ Edge: TypeAlias = SpeechStarted | SpeechStopped
 
 class Intake:
     """One session's microphone at `rate` Hz. `on_frame` gets every frame, then `on_edge` the edge that it made, if any,
-    with the sample at which the voice began or ended."""
+    with the sample at which the voice began or ended; `on_stir` is called for a frame that may be the first of a voice."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Intake:
         settings: SpeechSettings,
         on_frame: Callable[[Frame], None],
         on_edge: Callable[[Edge, int], None],
+        on_stir: Callable[[], None],
     ) -> None:
         self.tape = Tape(TAPE_S)
         self.rate = rate
@@ -49,6 +50,7 @@ class Intake:
         self._framer = Framer(rate)
         self._on_frame = on_frame
         self._on_edge = on_edge
+        self._on_stir = on_stir
         self._watchdog: asyncio.TimerHandle | None = None
 
     def push(self, samples: Audio) -> None:
@@ -79,6 +81,8 @@ class Intake:
         edge = self._speech.feed(self._vad(frame), frame.at, frame.end, level_db(frame.samples))
         if edge is not None:
             self._on_edge(edge, frame.end - round(edge.ago_s * INPUT_RATE))
+        elif self._speech.stirring:
+            self._on_stir()
 
     def _gone(self) -> None:
         self.push(np.zeros(round(self.rate * self._silence_s), np.float32))

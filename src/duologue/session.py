@@ -338,7 +338,8 @@ class Session:
         return asdict(self._wishes.settings) | rates
 
     def _open_intake(self, rate: int) -> Intake:
-        intake = Intake(rate, self._lineup.vad.open(), self._wishes.turn_taking.speech, self._frame, self._edge)
+        speech = self._wishes.turn_taking.speech
+        intake = Intake(rate, self._lineup.vad.open(), speech, self._frame, self._edge, self._stir)
         intake.edges = not self._wishes.turn_taking.manners.by_hand
         return intake
 
@@ -352,6 +353,9 @@ class Session:
         self._dispatcher.happened(edge)
         speaking = isinstance(edge, e.SpeechStarted)
         self._tell(p.UserSpeech(self._turns.hearing.number, speaking, at * 1000 / INPUT_RATE))
+
+    def _stir(self) -> None:
+        self._dispatcher.happened(e.VoiceStirred())
 
     def _since(self, at: int) -> list[Frame]:
         return self._intake.tape.since(at)

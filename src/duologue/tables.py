@@ -29,6 +29,7 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    VoiceStirred,
     Weighed,
     Withdrawn,
 )
@@ -61,6 +62,7 @@ WITHOUT_OUTCOME = (
     "_newest",
     "_silent_at",
     "_ends_at",
+    "_stirred_at",
     "_hold_s",
     "_ended_by",
     "_drafted",
@@ -141,6 +143,7 @@ def _events(turns: Turns) -> list[Event]:
     return [
         SpeechStarted(0, 0.0),
         SpeechStopped(0.0),
+        VoiceStirred(),
         *(Overheard(hearing, words, 1.0) for words in WORDS),
         *(Transcribed(hearing, words, 1.0) for words in WORDS),
         *(Scored(hearing, complete) for complete in OPINIONS),

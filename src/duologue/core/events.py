@@ -35,6 +35,11 @@ class SpeechStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceStirred:
+    """In a silence one frame sounds like a voice: the next says whether it is one, or was a click."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overheard:
     """The user's words so far, while the voice goes on: a guess that later ones replace."""
 
@@ -131,6 +136,7 @@ class TurnTakenBack:
 Event: TypeAlias = (
     SpeechStarted
     | SpeechStopped
+    | VoiceStirred
     | Overheard
     | Transcribed
     | Scored

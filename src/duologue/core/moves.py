@@ -37,6 +37,11 @@ def on(event: type, *phases: Phase) -> Callable[[Handler], Handler]:
     return register
 
 
+STIRRING_S = 0.05
+"""Until the next frame has said whether a frame that sounds like a voice was the first of one; frames come every 32 ms, and late
+now and then."""
+
+
 class Deadline:
     """The row for "nothing happened until `wake_at`"."""
 
@@ -65,6 +70,7 @@ class Moves:
         self._began_at = 0.0  # the turn being heard
         self._silent_at = 0.0  # its last voiced sample
         self._ends_at = 0.0  # when the pause will have been long enough
+        self._stirred_at = NEVER  # the voice may be back since then
         self._voice = False  # during overlap: the user still speaks
         self._committed_at = 0.0
         self._audible_at: float | None = None
@@ -95,7 +101,8 @@ class Moves:
     def _wait(self) -> None:
         """The turn ends when the pause is long enough, by all that is known of it now."""
         if not self._due:
-            self._ends_at = self.wake_at = self._silent_at + self.known.wait_s(self.patience, self._hold_s)
+            long_enough_at = self._silent_at + self.known.wait_s(self.patience, self._hold_s)
+            self._ends_at = self.wake_at = max(long_enough_at, self._stirred_at + STIRRING_S)
 
     def _at_longest(self) -> float | None:
         return None if self.manners.by_hand else self._began_at + self.patience.longest_turn_s

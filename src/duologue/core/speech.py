@@ -44,6 +44,11 @@ class SpeechDetector:
         self._edge: int | None = None  # where the run of frames began that may turn the state over
         self._doubted: int | None = None  # since the voice fell quiet, while the model still hears it
 
+    @property
+    def stirring(self) -> bool:
+        """The last frame may be the first of a voice, and is not enough for one."""
+        return not self.speaking and self._edge is not None
+
     def feed(
         self, probability: float, at: int, end: int, level_db: float | None = None
     ) -> SpeechStarted | SpeechStopped | None:

@@ -33,6 +33,7 @@ from duologue.core.events import (
     TurnHandedOver,
     TurnTakenBack,
     Typed,
+    VoiceStirred,
     Weighed,
     Withdrawn,
 )
@@ -115,6 +116,13 @@ class Turns(Overlap, Moves):
         self._hold_s = learned(self._hold_s, now - event.ago_s - self._silent_at)
         self._to(Phase.HEARING, self._at_longest())
         return self._next_take()
+
+    @on(VoiceStirred, Phase.PAUSED)
+    def _stir(self, event: VoiceStirred, now: float) -> list[Todo]:
+        """The user may have gone on this very moment: nothing is decided until the next frame has come."""
+        self._stirred_at = now
+        self._wait()
+        return []
 
     @on(Deadline, Phase.PAUSED)
     def _close(self, event: None, now: float) -> list[Todo]:

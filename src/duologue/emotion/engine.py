@@ -17,23 +17,30 @@ from duologue.places.thread import Lane
 
 
 class Detectors:
-    """An `EmotionModel`."""
+    """An `EmotionModel`. `lane` is for the sound, which is listened to early, and may yield to work that somebody waits for; a
+    reply's first word waits for what its words say, a third of a millisecond, which took seven where it yielded too."""
 
     def __init__(self, about: About, lane: Lane, model: SoundModel | None = None) -> None:
         self.about = about
         self._lane = lane
+        self._words = Lane("felt_words")
+        self.lanes = (self._words,)
         self._model = model
 
+    def close(self) -> None:
+        self._words.close()
+
     def open(self, settings: EmotionSettings) -> Feeling:
-        return Detector(EmotionDetector(settings, self._model), self._lane)
+        return Detector(EmotionDetector(settings, self._model), self._lane, self._words)
 
 
 class Detector:
     """One session's `Feeling`."""
 
-    def __init__(self, detector: EmotionDetector, lane: Lane) -> None:
+    def __init__(self, detector: EmotionDetector, lane: Lane, words: Lane) -> None:
         self._detector = detector
         self._lane = lane
+        self._words = words
 
     @property
     def memory(self) -> Memory:
@@ -47,7 +54,7 @@ class Detector:
         return await self._lane.run(self._detector.hear, audio)
 
     async def consider(self, text: str, heard: Heard, language: str) -> Considered:
-        return await self._lane.run(self._detector.consider, text, heard, language)
+        return await self._words.run(self._detector.consider, text, heard, language)
 
     def forget_mood(self) -> None:
         self._detector.forget_mood()

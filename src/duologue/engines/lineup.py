@@ -63,7 +63,7 @@ class Lineup:
     @property
     def all_lanes(self) -> tuple[Lane, ...]:
         """Also those that engines made for themselves, and show as `lanes`."""
-        engines = (self.vad, self.turn_detector, self.recognizer, self.writer, *self.speakers)
+        engines = (self.vad, self.turn_detector, self.recognizer, self.writer, self.emotion, *self.speakers)
         return (*self.lanes, *(lane for engine in engines for lane in getattr(engine, "lanes", ())))
 
     @property
@@ -113,7 +113,7 @@ class Lineup:
 
     def close(self) -> None:
         """Gives back threads and models. Sessions must be over."""
-        for engine in (self.writer, self.recognizer, self.turn_detector, *self.speakers):
+        for engine in (self.writer, self.recognizer, self.turn_detector, self.emotion, *self.speakers):
             close = getattr(engine, "close", None)
             if close is not None:
                 close()
@@ -166,7 +166,7 @@ class _Loader:
     def _try(self, task: Task, name: str) -> Engine | DuologueError | None:
         if name == "none":
             return None
-        lane = Lane(name, yields=task == "emotion")  # a reply waits for it only for a moment
+        lane = Lane(name, yields=task == "emotion")  # how something is said is heard before anybody waits for it
         self._lanes.append(lane)
         try:
             settings = self._engines.settings.get(name, {})

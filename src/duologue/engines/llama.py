@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import signal
 import tempfile
 import threading
@@ -54,7 +55,10 @@ class Settings:
     """The table `engines.settings.llama`."""
 
     model: str = MODEL  # a packaged model
-    threads: int = 1  # two wait for each other busily: 1.5 times as fast on idle cores, a fifth on shared ones
+    threads: int = (
+        1  # that write: two wait for each other busily, 1.5 times as fast on idle cores, a fifth on shared ones
+    )
+    reading_threads: int = 2  # that read a prompt: it comes in bursts of 30 ms, which two end in 20, on a busy core too
     slots: int = 4  # conversations that keep their cache; each costs `context` times 23 kB with the packaged model
     context: int = 2_048  # tokens a conversation may hold, instructions and reply included
     max_tokens: int = 80  # of a reply: some 60 words, 20 s of speech
@@ -370,7 +374,8 @@ def _parameters(model: Path, settings: Settings) -> Any:
     parameters.n_parallel = settings.slots
     parameters.n_ctx = settings.context * settings.slots
     parameters.n_batch = parameters.n_ubatch = BATCH
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = settings.threads
+    parameters.cpuparams.n_threads = settings.threads
+    parameters.cpuparams_batch.n_threads = min(settings.reading_threads, os.cpu_count() or 1)
     parameters.n_threads_http = 1
     parameters.cache_ram_mib = 0  # a second copy of what slots hold; pinned slots never look there
     parameters.verbosity = -1  # llama.cpp writes to stderr what is already in the errors it returns

@@ -103,6 +103,6 @@ def load(loading: Loading) -> SoundAndWords:
 
 def _serve(model: Path, threads: int) -> Any:
     """Its threads yield, as the one that starts them does: the answer is wanted a while after the reply's first words are."""
-    settings = llama.Settings(threads=threads, slots=1, context=CONTEXT_TOKENS)
+    settings = llama.Settings(threads=threads, reading_threads=threads, slots=1, context=CONTEXT_TOKENS)
     with ThreadPoolExecutor(1, initializer=yield_processor) as pool:
         return pool.submit(llama.serve, model, settings).result()

@@ -553,7 +553,6 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "engines.speakers": (("other",), loaded),
     "engines.fetch": (False, "test_lineup.py::test_an_engine_may_fetch_only_where_the_configuration_allows_it"),
     "engines.prefill": (False, filled),
-    "engines.speakable": (False, "test_lineup.py::test_text_is_made_speakable_unless_it_is_switched_off"),
     "engines.places": ({}, "test_environments.py::test_a_place_goes_before_an_installed_environment"),
     "engines.environments": ("", "test_environments.py::test_an_engine_with_an_environment_runs_in_it"),
     "engines.cpu_wheels": ("", "test_environments.py::test_without_a_gpu_torch_comes_from_the_index_of_cpu_builds"),

@@ -18,7 +18,7 @@ from dialogue import lineup
 from duologue import cli, doctor
 from duologue.app import App
 from duologue.capabilities import NAMES, SAD, Proof, prove_all
-from duologue.config import Config, Engines, with_profile
+from duologue.config import Config, Conversation, Engines, with_profile
 from duologue.emotion import Emotion
 from duologue.engines import Prompt, Sound, Style, Text
 from duologue.engines.scripted import ScriptedEmotion, ScriptedSpeaker, ScriptedWriter, unmoved
@@ -37,9 +37,9 @@ def feels(text: str) -> Emotion:
     return Emotion("sad", 1.0, 0.9, ("a script",)) if text == SAD else unmoved(text)
 
 
-def proofs(**engines: Any) -> dict[str, Proof]:
+def proofs(wanted: Conversation = Conversation(), **engines: Any) -> dict[str, Proof]:  # noqa: B008
     usual = {"writer": ScriptedWriter(remembering), "emotion": ScriptedEmotion(feels)}
-    app = App(Config(), lineup(**{**usual, **engines}))
+    app = App(replace(Config(), conversation=wanted), lineup(**{**usual, **engines}))
     return {proof.name: proof for proof in virtual.run(prove_all(app))}
 
 
@@ -63,6 +63,8 @@ def test_a_detector_that_feels_nothing_is_found_out() -> None:
 
 def test_what_is_switched_off_is_no_failure() -> None:
     assert proofs(emotion=None)["feelings are answered"].state == "off"
+    for wanted in (Conversation(feelings=False), Conversation(feelings_from_words=False)):
+        assert proofs(wanted)["feelings are answered"].state == "off"
 
 
 class AtOnce(ScriptedWriter):

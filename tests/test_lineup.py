@@ -21,6 +21,7 @@ from duologue.engines.scripted import (
     ScriptedVadModel,
     ScriptedWriter,
 )
+from duologue.engines.speakable import as_written
 from duologue.errors import ClientError, ConfigError, EngineError
 from duologue.protocols import Configure, ReplyVoice, Type
 
@@ -185,10 +186,11 @@ def test_an_engine_may_fetch_only_where_the_configuration_allows_it(monkeypatch:
         assert all((fetch is not None) == allowed for fetch in given.values())
 
 
-def test_text_is_made_speakable_unless_it_is_switched_off(broken: dict[str, Exception]) -> None:
-    made = [load(replace(ENGINES, speakable=on)).speakers[0] for on in (True, False)]
-    assert [isinstance(voice, ScriptedSpeaker) for voice in made] == [False, True]
-    assert {voice.about.name for voice in made} == {"first"}
+def test_text_is_made_speakable_and_may_be_given_as_it_is_written(broken: dict[str, Exception]) -> None:
+    voice = load().speakers[0]
+    assert not isinstance(voice, ScriptedSpeaker)
+    assert isinstance(as_written(voice), ScriptedSpeaker)
+    assert {voice.about.name, as_written(voice).about.name} == {"first"}
 
 
 def test_each_language_has_its_own_chain() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
+import virtual
 from dialogue import lineup, play
 from hypothesis import given
 from hypothesis import strategies as st
 
+from duologue.app import App
+from duologue.config import Config
 from duologue.engines import Sound, Style
 from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
 from duologue.engines.speakable import rewrite, speakable, words_of
@@ -143,23 +147,41 @@ def test_a_wrapped_voice_says_what_it_is() -> None:
     assert speakable(voice).about is voice.about
 
 
+class Reader(ScriptedSpeaker):
+    """Keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[str] = []
+
+    async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+        self.given.append("")
+
+        async def noted() -> AsyncIterator[str]:
+            async for piece in text:
+                self.given[-1] += piece
+                yield piece
+
+        async for sound in super().speak(noted(), style):
+            yield sound
+
+
 def test_a_client_may_have_its_text_said_as_it_is_written() -> None:
-    heard: list[str] = []
-
-    class Voice(ScriptedSpeaker):
-        async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
-            async def noted() -> AsyncIterator[str]:
-                async for piece in text:
-                    heard.append(piece)
-                    yield piece
-
-            async for sound in super().speak(noted(), style):
-                yield sound
-
-    engines = lineup(writer=ScriptedWriter(replies=("It is 50%.",)), speakers=(speakable(Voice()),))
+    reader = Reader()
+    engines = lineup(writer=ScriptedWriter(replies=("It is 50%.",)), speakers=(speakable(reader),))
     asked = [(0.1, Type("How much?")), (4.0, Configure({"speakable": False})), (5.0, Type("How much?"))]
     play([], 9, engines=engines, commands=asked)
-    assert ["".join(heard[: len(heard) // 2]), "".join(heard[len(heard) // 2 :])] == [
-        "It is fifty percent.",
-        "It is 50%.",
-    ]
+    assert reader.given == ["It is fifty percent.", "It is 50%."]
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(True, "It is fifty percent."), (False, "It is 50%.")])
+def test_without_a_session_text_is_said_as_the_servers_configuration_has_it(wanted: bool, given: str) -> None:
+    reader = Reader()
+    config = replace(Config(), conversation=replace(Config().conversation, speakable=wanted))
+
+    async def speak() -> None:
+        async for _ in App(config, lineup(speakers=(speakable(reader),))).speak("It is 50%.", Style("en"), 16_000):
+            pass
+
+    virtual.run(speak())
+    assert reader.given == [given]

@@ -16,6 +16,7 @@ from duologue.config import Config
 from duologue.core.playout import Pacing
 from duologue.engines import Style
 from duologue.engines.lineup import Lineup
+from duologue.engines.speakable import as_written
 from duologue.errors import ClientError
 from duologue.load import Gauge
 from duologue.metrics import Metrics
@@ -122,6 +123,8 @@ class App:
         voices = self.lineup.voices(style.language, style.voice)
         if not voices:
             raise ClientError("language_not_spoken", f"no voice here speaks {style.language!r}")
+        if not self.config.conversation.speakable:
+            voices = tuple(map(as_written, voices))
         aloud = Aloud(text, rate, self.config.limits.engine_s)
         async with aclosing(aloud.by(voices, style)) as facts:
             async for fact in facts:

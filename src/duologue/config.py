@@ -119,7 +119,6 @@ class Engines:
     speakers: tuple[str, ...] = ("piper", "espeak")
     emotion: str = "words_and_sound"
     fetch: bool = True  # a language's recogniser may be downloaded when the language is first wanted
-    speakable: bool = True  # numbers, dates, amounts, links as words of the language, before any voice has them
     prefill: bool = True  # the writer reads what is heard while the user still speaks: work that is lost if they go on
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Where an engine runs, by its name: "thread", in this process; "process", in a worker with this program's own packages; or

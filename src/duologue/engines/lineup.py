@@ -204,9 +204,7 @@ class _Loader:
         voices = [voice for result in results if (voice := self._spare(result)) is not None]
         if not voices:
             self._need(results[-1])
-        return tuple(
-            speakable(cast(Speaker, voice)) if self._engines.speakable else cast(Speaker, voice) for voice in voices
-        )
+        return tuple(speakable(cast(Speaker, voice)) for voice in voices)
 
     def _failed(self, found: Mapping[tuple[Task, str], Engine | DuologueError | None]) -> dict[str, str]:
         results = {name: found["speaker", name] for name in self._engines.speakers}

@@ -71,6 +71,7 @@ async def run(
     recorded: Sequence[Sound] = (),
     first: str = "",
     quiet_s: float = QUIET_S,
+    settle_s: float = SETTLE_S,
 ) -> tuple[list[Figure], dict[str, Any]]:
     """About `sessions` at a time: who say what was `recorded`, to the real engines, or buzz at scripted ones if nothing was.
     The figures, and what was seen. `first`: as of `serving`."""
@@ -79,13 +80,13 @@ async def run(
         untouched = await _look(server, 0.0)
         visitors = Visitors(server.address, recorded, notes)
         await visitors.visit(Random(seed))  # what the first session makes stays
-        before = await _empty(server, began_at, quiet_s, untouched)
+        before = await _empty(server, began_at, quiet_s, settle_s, untouched)
         began_at, looks = clock.now(), []
         rounds = max(LEAST_LOOKS, round(minutes * 60 / LOOK_EVERY_S))
         for number in range(rounds):
             visited_s = max(LEAST_ROUND_S, minutes * 60 / rounds - quiet_s)
             await visitors.crowd(visited_s, sessions, f"{seed}/{number}")
-            looks.append(await _empty(server, began_at, quiet_s, before))
+            looks.append(await _empty(server, began_at, quiet_s, settle_s, before))
             _tell(looks[-1])
     return figures(before, looks, notes), {
         "seed": seed,
@@ -128,10 +129,10 @@ def slope_an_hour(looks: Sequence[Look], of: Callable[[Look], float]) -> float:
     return float(np.median(slopes)) * 3600 if slopes else 0.0
 
 
-async def _empty(server: Server, began_at: float, quiet_s: float, before: Look) -> Look:
-    """As soon as no more is there than before, or what there is after `SETTLE_S`."""
+async def _empty(server: Server, began_at: float, quiet_s: float, settle_s: float, before: Look) -> Look:
+    """As soon as no more is there than before, or what there is `settle_s` after the quiet."""
     await asyncio.sleep(quiet_s)
-    until = clock.now() + SETTLE_S
+    until = clock.now() + settle_s
     while True:
         look = await _look(server, clock.now() - began_at)
         few = look.usage.descriptors <= before.usage.descriptors and look.usage.threads <= before.usage.threads

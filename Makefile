@@ -21,24 +21,17 @@ check: $(STAMP)
 clients:
 	$(PYTHON) -m tests.clients.environments
 
-# torch and what it brings: gigabytes, and a numpy of its own. The tests of Voxtral are skipped without it, but for these two.
-VOXTRAL := .voxtral
-# TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu takes torch from there: on Linux PyPI's own brings gigabytes of CUDA.
-TORCH_INDEX_URL ?=
+# Voxtral's tests run in the environment that ships for it, with pytest and every road of the server beside it: gigabytes.
+VOXTRAL := .voices/transformers
 VOXTRAL_TESTS := $(wildcard tests/test_voxtral*.py) tests/contracts/test_speech_models.py tests/contracts/test_recognizer.py
 
-voxtral: $(VOXTRAL)/.installed
-
-$(VOXTRAL)/.installed: pyproject.toml constraints-voxtral.txt
-	test -x $(VOXTRAL)/bin/python || $(PYTHON) -m venv $(VOXTRAL)
-	$(if $(TORCH_INDEX_URL),$(VOXTRAL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-voxtral.txt --no-deps --index-url $(TORCH_INDEX_URL) torch)
-	$(VOXTRAL)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-voxtral.txt torch -e ".[voxtral,voices,languages,webrtc,dev]"
-	touch $@
+voxtral: setup
+	tests/voices/run environment transformers
 
 test-voxtral: voxtral
 	TORCH_TESTS=required tests/run $(VOXTRAL)/bin/python -k voxtral $(VOXTRAL_TESTS)
 
-# Voices with small random weights on their real libraries, in the environments of `duologue engines install`: gigabytes too.
+# Voices with small random weights on their real libraries, each in the environment that ships for it.
 test-voices: setup
 	tests/voices/run
 
@@ -54,4 +47,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .clients $(VOXTRAL) .voices .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients .voices .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,8 +8,9 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ AUDIBLE = 0.01
 """-40 dBFS."""
 
 CANCEL_S = {"token": 0.5, "chunk": 2.0, "sentence": 4.0, "kill": 4.0}
-"""How long after `aclose` another reply's first sound may take, on a slow and busy machine."""
+"""How long after `aclose` another reply's first sound may take, on a slow and busy machine; see `clock_of`."""
 
 GREETINGS = {
     "en": "Good morning, my friend.",
@@ -198,12 +199,16 @@ def makes_sense(speaker: Speaker) -> bool:
     return speaker.about.name not in tiny_voices.RANDOM
 
 
+def is_slow(speaker: Speaker) -> bool:
+    """With the weights that it has here: Kokoro's own, and those whose size its library fixes, need a second for a text."""
+    name = speaker.about.name
+    return name in tiny_voices.SLOW or (name == "kokoro" and name in tiny_voices.REQUIRED)
+
+
 def worth_its_time(speaker: Speaker, text: str) -> bool:
     """Of the awkward texts. Those that are slow get every fourth: what is cleaned away never reaches a library."""
-    if makes_sense(speaker):
-        return True
-    chosen = speaker.about.name not in tiny_voices.SLOW or len(text) <= SHORTEST or SPOKEN.index(text) % 4 == 0
-    return chosen and len(text) <= MOST_CHARS
+    chosen = not is_slow(speaker) or len(text) <= SHORTEST or SPOKEN.index(text) % 4 == 0
+    return chosen and (makes_sense(speaker) or len(text) <= MOST_CHARS)
 
 
 async def pieces(*texts: str) -> AsyncIterator[str]:
@@ -282,7 +287,7 @@ def test_awkward_text_is_heard(speaker: Speaker, text: str) -> None:
     if speaker.about.name == "scripted" and len(text) > 1_000:
         pytest.skip(RESPELLS)
     if not worth_its_time(speaker, text):
-        pytest.skip("too slow for this voice of random weights")
+        pytest.skip("too slow for this voice")
     style = home(speaker)
     sounds = asyncio.run(say(speaker, text, style=Style(style.language, speed=2.0)))
     check(speaker, sounds)
@@ -356,13 +361,20 @@ def test_two_replies_at_once_do_not_mix(speaker: Speaker) -> None:
         assert sum(s.seconds for s in sounds) == pytest.approx(sum(s.seconds for s in alone), rel=0.05)
 
 
+def clock_of(speaker: Speaker) -> Callable[[], float]:
+    """What tells how long it goes on. Those of random weights run in this process, so that what they still do is its own time:
+    what a busy machine gives to others meanwhile is not counted."""
+    return time.perf_counter if makes_sense(speaker) else time.process_time
+
+
 def test_closing_stops_the_work_within_the_declared_time(speaker: Speaker) -> None:
     """Closed in the middle of it, as early as it can be: beside the time that another reply needs of itself."""
+    now = clock_of(speaker)
 
     async def first(text: str) -> float:
-        start = time.perf_counter()
+        start = now()
         await first_sound(speaker, home(speaker), text)
-        return time.perf_counter() - start
+        return now() - start
 
     async def switch() -> float:
         alone = await first("Yes.")
@@ -372,23 +384,32 @@ def test_closing_stops_the_work_within_the_declared_time(speaker: Speaker) -> No
         await asyncio.gather(talking, return_exceptions=True)
         return await first("Yes.") - alone
 
-    took = min(asyncio.run(switch()) for _ in range(3))  # once may fall into somebody else's busy second
-    assert took < CANCEL_S[speaker.about.cancel]
+    took: list[float] = []
+    while len(took) < 3 and min(took, default=inf) >= CANCEL_S[speaker.about.cancel]:
+        took.append(asyncio.run(switch()))  # once may fall into somebody else's busy second
+    assert min(took) < CANCEL_S[speaker.about.cancel]
 
 
 def test_cancelling_the_task_that_listens_ends_it(speaker: Speaker) -> None:
-    async def cancel() -> None:
+    now = clock_of(speaker)
+
+    async def cancel() -> float:
         task = asyncio.create_task(say(speaker, *[LONG] * 1_000, style=home(speaker)))
         await asyncio.sleep(0.1)
         task.cancel()
+        start = now()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, CANCEL_S[speaker.about.cancel])
+            await asyncio.wait_for(task, 20)
+        return now() - start
 
-    asyncio.run(cancel())
+    assert asyncio.run(cancel()) < CANCEL_S[speaker.about.cancel]
     assert asyncio.run(say(speaker, "Yes.", style=home(speaker)))
 
 
-def test_fifty_replies_leave_nothing_behind(speaker: Speaker) -> None:
+def test_many_replies_leave_nothing_behind(speaker: Speaker) -> None:
+    """Fifty; of those that are slow half as many. That is enough for what was once found: a megabyte a reply, of a watermark."""
+    warm_up, many = (5, 25) if is_slow(speaker) else (10, 50)
+
     async def replies(count: int) -> tuple[int, int, int, int]:
         for _ in range(count):
             await first_sound(speaker, home(speaker), "Good morning to you.")
@@ -396,13 +417,11 @@ def test_fifty_replies_leave_nothing_behind(speaker: Speaker) -> None:
         return len(asyncio.all_tasks()), threading.active_count(), open_files(), resident_kib()
 
     async def measure() -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return await replies(10), await replies(50)
+        return await replies(warm_up), await replies(many)
 
     before, after = asyncio.run(measure())
     assert after[:3] == before[:3]
-    assert (
-        after[3] - before[3] < 20_000
-    )  # KiB: one leaked reply a call would be 50 times 100 KiB of samples and latents
+    assert after[3] - before[3] < 20_000  # KiB
 
 
 def open_files() -> int:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,21 @@ def test_the_shipped_ones_are_pinned_and_prove_themselves() -> None:
     wanted = {line.partition("==")[0]: line for recipe in recipes.values() for line in recipe.requirements}
     assert wanted["parler-tts"] == "parler-tts==0.2.3"
     assert recipes["chatterbox"].requirements != recipes["indic_parler"].requirements
+
+
+def test_voxtral_s_tests_run_with_what_ships() -> None:
+    """They have the environment beneath them, and get the server's roads by pins of their own: none may replace what is there."""
+
+    def pins(lines: Iterable[str]) -> dict[str, str]:
+        found = (line.lower().replace("_", "-").partition("==") for line in lines)
+        return {name: version for name, _, version in found}
+
+    recipe = read()["transformers"]
+    ships = pins([*recipe.torch, *recipe.pins.splitlines()])
+    beside = pins((Path(__file__).parents[1] / "constraints-voxtral.txt").read_text(encoding="utf-8").splitlines())
+    shared = ships.keys() & beside.keys()
+    assert {"torch", "transformers", "mistral-common", "numpy"} <= shared
+    assert {name: ships[name] for name in shared} == {name: beside[name] for name in shared}
 
 
 def test_an_environment_is_whole_only_when_every_step_was_done(tiny: Environments) -> None:

@@ -39,7 +39,7 @@ def register(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
 
     def entry(task: Task, name: str) -> EntryPoint:
         if name in values:
-            return EntryPoint(name, values[name], "duologue.speaker")
+            return EntryPoint(name, values[name], f"duologue.{task}")
         return known(task, name)
 
     monkeypatch.setattr(registry, "entry", entry)

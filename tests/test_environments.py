@@ -167,7 +167,8 @@ def test_without_a_gpu_torch_comes_from_the_index_of_cpu_builds(
 
 
 @pytest.mark.parametrize(
-    "engine", ["chatterbox", "chatterbox_turbo", "dia", "indic_parler", "mms", "voxtral", "voxtral_realtime"]
+    "engine",
+    ["chatterbox", "chatterbox_turbo", "dia", "emotion2vec", "indic_parler", "mms", "voxtral", "voxtral_realtime"],
 )
 def test_what_would_be_installed_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], engine: str

@@ -28,6 +28,8 @@ HEAVY_OR_GPL = frozenset(
         "av",
         "faster_whisper",
         "sherpa_onnx",
+        "funasr",
+        "omegaconf",
     }
 )
 """Not in the base install, or not under its licence: only imported where an engine that was asked for is loaded."""

@@ -20,7 +20,7 @@ BUILT_IN = {
     "recognizer": ["moonshine", "scripted"],
     "writer": ["llama", "scripted"],
     "speaker": ["espeak", "piper", "scripted"],
-    "emotion": ["scripted", "sense_voice", "words_and_sound"],
+    "emotion": ["emotion2vec", "scripted", "sense_voice", "words_and_sound"],
 }
 
 

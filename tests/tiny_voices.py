@@ -26,6 +26,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "chatterbox": ("chatterbox", "perth"),
         "chatterbox_turbo": ("chatterbox", "perth"),
         "dia": ("torch", "transformers"),
+        "emotion2vec": ("torch", "funasr"),  # no voice, but as heavy
         "indic_parler": ("parler_tts",),
         "kokoro": ("onnx", "piper"),
         "mms": ("torch", "transformers"),

@@ -7,7 +7,7 @@ two are fused and smoothed over turns. Knows no session and no engine; what a re
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from duologue.audio import INPUT_RATE, Audio
@@ -30,6 +30,7 @@ __all__ = [
     "Scores",
     "SoundModel",
     "preload",
+    "recent",
 ]
 
 MOST_S: Final = 12.0
@@ -75,10 +76,12 @@ class SoundModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """How a turn was said: `voice` None where too little of it was voiced; `scores` are a larger model's."""
+    """How a turn was said: `voice` None where too little of it was voiced; `scores` are a larger model's, and `told` is what the
+    evidence says of that, or of why there are none."""
 
     voice: Voice | None = None
     scores: Scores | None = None
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,10 @@ class EmotionDetector:
         """What takes its time, and needs no words."""
         if audio is None or not self._settings.sound:
             return Heard()
-        recent = audio[-round(MOST_S * INPUT_RATE) :]
-        measured = voice.measure(recent)
-        return Heard(measured, self._model(recent) if measured is not None and self._model is not None else None)
+        heard = Heard(voice.measure(recent(audio)))
+        if heard.voice is None or self._model is None:
+            return heard
+        return replace(heard, scores=self._model(recent(audio)))
 
     def consider(self, text: str, heard: Heard = Heard(), language: str = "") -> Considered:
         """The feeling in a turn; nothing is remembered yet."""
@@ -135,6 +139,8 @@ class EmotionDetector:
         manner = before.speaker.judge(heard.voice) if heard.voice is not None else None
         if manner is not None and heard.scores is not None:
             manner = manner.with_scores(heard.scores)
+        if manner is not None and heard.told:
+            manner = replace(manner, told=heard.told)
         if wording is None and manner is None:
             return self._from_mood(before)
         now = fuse(wording, manner)
@@ -154,6 +160,11 @@ class EmotionDetector:
         label = LABELS[int(mood.argmax())]
         emotion = Emotion(label, 0.0 if label == "neutral" else 0.5, float(mood.max()), ("earlier turns",))
         return Considered(emotion, before, Memory(before.speaker, mood))
+
+
+def recent(audio: Audio) -> Audio:
+    """As much of it as anything here listens to."""
+    return audio[-round(MOST_S * INPUT_RATE) :]
 
 
 def _learned(speaker: SpeakerManner, heard: Voice | None, now: Scores) -> SpeakerManner:

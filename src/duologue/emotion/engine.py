@@ -1,46 +1,94 @@
 """The detector as an engine: off the event loop, on a lane that all sessions share.
 
-`words_and_sound` needs nothing but this package; `sense_voice` hears with a larger model, whose folder it must be told.
+`words_and_sound` needs nothing but this package; `sense_voice` and `emotion2vec` hear with a larger model, whose folder they must
+be told. Such a model may be in a worker (`engines.apart`), which is asked for its scores and nothing else: the words, the
+speaker's manner and the mood stay with the session. One that fails or is late costs a turn nothing but its opinion.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, TypeAlias
 
-from duologue.audio import Audio
-from duologue.emotion import Considered, EmotionDetector, EmotionSettings, Heard, Memory, SoundModel, preload
+import numpy as np
+
+from duologue.audio import INPUT_RATE, Audio
+from duologue.emotion import (
+    LABELS,
+    Considered,
+    EmotionDetector,
+    EmotionSettings,
+    Heard,
+    Memory,
+    Scores,
+    SoundModel,
+    preload,
+    recent,
+)
 from duologue.emotion.lexicon import LANGUAGES
 from duologue.engines import About, Feeling, Loading
 from duologue.engines.settings import read
+from duologue.errors import EngineError
 from duologue.places.thread import Lane
+
+log = logging.getLogger(__name__)
+
+LATE_S: Final = 2.0
+"""For a larger model's scores, from a pause or the middle of a turn on. The reply does not wait so long (`feelings.wait_s`); what
+comes after that is worth the next reply's tone, and what comes after this is not worth keeping the words' verdict back."""
+
+Larger: TypeAlias = Callable[[Audio], Awaitable[Scores]]
+"""A `SoundModel`, wherever it is."""
 
 
 class Detectors:
     """An `EmotionModel`. `lane` is for the sound, which is listened to early, and may yield to work that somebody waits for; a
-    reply's first word waits for what its words say, a third of a millisecond, which took seven where it yielded too."""
+    reply's first word waits for what its words say, a third of a millisecond, which took seven where it yielded too.
 
-    def __init__(self, about: About, lane: Lane, model: SoundModel | None = None) -> None:
+    Making the first takes 0.1 s: weights and lexicons are read.
+    """
+
+    def __init__(self, about: About, lane: Lane, larger: Larger | None = None) -> None:
+        preload()
         self.about = about
         self._lane = lane
         self._words = Lane("felt_words")
         self.lanes = (self._words,)
-        self._model = model
+        self._larger = larger
 
     def close(self) -> None:
         self._words.close()
 
     def open(self, settings: EmotionSettings) -> Feeling:
-        return Detector(EmotionDetector(settings, self._model), self._lane, self._words)
+        return Detector(EmotionDetector(settings), self._lane, self._words, self.about.name, self._larger)
+
+
+class WithModel(Detectors):
+    """With a larger model on the lane for the sound."""
+
+    def __init__(self, about: About, lane: Lane, model: SoundModel) -> None:
+        super().__init__(about, lane, self.scores)
+        self._model = model
+
+    async def scores(self, audio: Audio) -> Scores:
+        return await self._lane.run(self._model, audio)
 
 
 class Detector:
-    """One session's `Feeling`."""
+    """One session's `Feeling`. `name` is the larger model's."""
 
-    def __init__(self, detector: EmotionDetector, lane: Lane, words: Lane) -> None:
+    def __init__(
+        self, detector: EmotionDetector, lane: Lane, words: Lane, name: str = "", larger: Larger | None = None
+    ) -> None:
         self._detector = detector
         self._lane = lane
         self._words = words
+        self._name = name
+        self._larger = larger
 
     @property
     def memory(self) -> Memory:
@@ -51,13 +99,29 @@ class Detector:
         self._detector.memory = memory
 
     async def hear(self, audio: Audio) -> Heard:
-        return await self._lane.run(self._detector.hear, audio)
+        heard = await self._lane.run(self._detector.hear, audio)
+        if heard.voice is None or self._larger is None:
+            return heard
+        try:
+            async with asyncio.timeout(LATE_S):
+                scores = await self._larger(recent(audio))
+        except TimeoutError:
+            return replace(heard, told=f"{self._name}: not in time")
+        except Exception as error:  # whatever it is, there are the words, and the rules for the sound
+            log.warning("%s does not say what is heard: %s", self._name, error)
+            code = error.code if isinstance(error, EngineError) else type(error).__name__
+            return replace(heard, told=f"{self._name}: no answer ({code})")
+        return replace(heard, scores=scores, told=f"{self._name}: {_named(scores)}")
 
     async def consider(self, text: str, heard: Heard, language: str) -> Considered:
         return await self._words.run(self._detector.consider, text, heard, language)
 
     def forget_mood(self) -> None:
         self._detector.forget_mood()
+
+
+def _named(scores: Scores) -> str:
+    return "nothing" if np.ptp(scores) < 0.01 else LABELS[int(scores.argmax())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +137,17 @@ class SenseVoiceSettings:
     threads: int = 1  # a turn of 4 s waits for nobody: its feeling may come after its words
 
 
+@dataclass(frozen=True, slots=True)
+class Emotion2vecSettings:
+    """The table `engines.settings.emotion2vec`."""
+
+    folder: str = ""  # of emotion2vec_plus_base or _large; its licence is its publishers' and it is not packaged
+    device: str = "auto"  # a GPU where torch finds one: on a CPU's core a long turn's feeling comes late
+
+
 def load(loading: Loading) -> Detectors:
     """No settings. Raises `ConfigError` (unknown_setting)."""
     read(NoSettings(), loading.settings, "words_and_sound")
-    preload()
     return Detectors(About("words_and_sound", "Apache-2.0", frozenset(LANGUAGES)), loading.lane)
 
 
@@ -86,5 +157,14 @@ def load_sense_voice(loading: Loading) -> Detectors:
 
     chosen = read(SenseVoiceSettings(), loading.settings, "sense_voice")
     model = SenseVoice(Path(chosen.folder), chosen.threads)
-    preload()
-    return Detectors(About("sense_voice", "LicenseRef-FunASR", frozenset(LANGUAGES)), loading.lane, model)
+    return WithModel(About("sense_voice", "LicenseRef-FunASR", frozenset(LANGUAGES)), loading.lane, model)
+
+
+def load_emotion2vec(loading: Loading) -> Detectors:
+    """Raises `ConfigError`: unknown_setting, bad_setting, engine_not_installed, model_missing, model_unsupported."""
+    from duologue.emotion.emotion2vec import Emotion2vec
+
+    chosen = read(Emotion2vecSettings(), loading.settings, "emotion2vec")
+    model = Emotion2vec(Path(chosen.folder), chosen.device)
+    model(np.zeros(INPUT_RATE, np.float32))  # warm
+    return WithModel(About("emotion2vec", "LicenseRef-FunASR", frozenset(LANGUAGES)), loading.lane, model)

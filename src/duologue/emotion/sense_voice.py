@@ -10,29 +10,12 @@ https://k2-fsa.github.io/sherpa/onnx/sense-voice/index.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
-
-import numpy as np
 
 from duologue.audio import INPUT_RATE, Audio
-from duologue.emotion.labels import LABELS, Label, Scores
+from duologue.emotion.labels import Scores
+from duologue.emotion.larger import scores
 from duologue.errors import ConfigError
-
-OURS: Final[Mapping[str, Label]] = {
-    "NEUTRAL": "neutral",
-    "HAPPY": "happy",
-    "SAD": "sad",
-    "FEARFUL": "sad",  # by how it is met, as in the words: gently
-    "ANGRY": "angry",
-    "DISGUSTED": "angry",  # calmly
-    "SURPRISED": "surprised",
-}
-"""Its tags without "<|" and "|>"; any other, such as EMO_UNKNOWN, tells nothing."""
-
-TRUST: Final = 0.6
-"""Probability of the label that it names: it gives none itself. As often as people who only hear a voice are right."""
 
 
 class SenseVoice:
@@ -58,14 +41,9 @@ class SenseVoice:
         stream = self._model.create_stream()
         stream.accept_waveform(INPUT_RATE, audio)
         self._model.decode_stream(stream)
-        return scores(stream.result.emotion)
+        return scores_of(stream.result.emotion)
 
 
-def scores(tag: str) -> Scores:
-    """Of a tag such as "<|HAPPY|>"."""
-    label = OURS.get(tag.strip("<|>"))
-    if label is None:
-        return np.full(len(LABELS), 1 / len(LABELS))
-    shares = np.full(len(LABELS), (1 - TRUST) / (len(LABELS) - 1))
-    shares[LABELS.index(label)] = TRUST
-    return shares
+def scores_of(tag: str) -> Scores:
+    """Of one such as "<|HAPPY|>": it names a feeling and not how sure it is."""
+    return scores({tag.strip("<|>"): 1.0})

@@ -69,6 +69,8 @@ class Manner:
     deviations: Scores
     turns: float
     """Of this speaker heard before, emotional and short ones counting less."""
+    told: str = ""
+    """What a larger model said, for the evidence."""
 
     def with_scores(self, scores: Scores) -> Manner:
         """The same, where something that hears better than this module gives the scores, with no label likelier from the
@@ -133,8 +135,8 @@ _NAMES = ("pitch", "pitch range", "loudness", "brightness", "rate", "pauses", "e
 
 
 def evidence(manner: Manner) -> list[str]:
-    """The two figures that stand out most, in standard deviations."""
+    """What a larger model said; the two figures that stand out most, in standard deviations."""
     order = np.argsort(-np.abs(manner.deviations))[:2]
     told = [f"{_NAMES[i]} {manner.deviations[i]:+.1f}σ" for i in order if abs(manner.deviations[i]) >= 1]
     base = f"against {manner.turns:.0f} of this voice's turns" if manner.turns >= 1 else "against speakers in general"
-    return [f"sound: {', '.join(told) or 'as usual'} ({base})"]
+    return [*filter(None, [manner.told]), f"sound: {', '.join(told) or 'as usual'} ({base})"]

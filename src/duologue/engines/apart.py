@@ -14,8 +14,12 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 import duologue
 from duologue.audio import Audio, Frame
+from duologue.emotion import Scores
+from duologue.emotion.engine import Detectors
 from duologue.engines import (
     About,
     Engine,
@@ -39,6 +43,7 @@ from duologue.engines import (
 from duologue.errors import ConfigError
 from duologue.places import worker
 from duologue.places.process import Backoff, Process
+from duologue.places.thread import Lane
 from duologue.places.wire import Codec
 
 CODEC: Final = Codec(
@@ -50,6 +55,9 @@ CODEC: Final = Codec(
 KILL_AFTER_S: Final[Mapping[str, float]] = {"token": 4.0, "chunk": 6.0, "sentence": 20.0, "kill": 0.5}
 """After a cancel, by what the engine declares (`About.cancel`): several times what it should need on a busy machine, because a
 killed worker loads its model again. `kill` says that nothing else stops it."""
+
+YIELDING_S: Final = 120.0
+"""The same for what runs on a lane that yields: a busy machine leaves it a tenth of a core."""
 
 BOOT: Final = """
 import importlib.util, sys
@@ -72,11 +80,12 @@ def load(
     variables: Mapping[str, str] | None = None,
     backoff: Backoff | None = None,
 ) -> Engine:
-    """Blocking. The engine, warm, in a worker of its own under the interpreter `python`; `loading.lane` stays unused.
+    """Blocking. The engine, warm, in a worker of its own under the interpreter `python`; `loading.lane` stays unused, but for
+    what an emotion engine does here.
 
     Raises the loader's own errors, `ConfigError` (place_not_possible, environment_broken) and `EngineError` (worker_died).
     """
-    if task not in STANDING:
+    if task not in (*STANDING, "emotion"):
         raise ConfigError("place_not_possible", f"a {task} cannot run in a worker: it is asked too often")
     entry = registry.entry(task, name)
     process = Process(
@@ -89,8 +98,17 @@ def load(
         backoff=backoff,
     )
     about, methods = process.start()
-    process.kill_after_s = KILL_AFTER_S[about.cancel]
+    process.kill_after_s = YIELDING_S if task == "emotion" else KILL_AFTER_S[about.cancel]
+    if task == "emotion":
+        return _emotion(process, about, methods, loading.lane)
     return (HearingWriterApart if "answer" in methods else STANDING[task])(process, about)
+
+
+def _emotion(process: Process, about: About, methods: tuple[str, ...], lane: Lane) -> Engine:
+    if "scores" in methods:
+        return EmotionApart(process, about, lane)
+    process.close()
+    raise ConfigError("place_not_possible", f"{about.name} has no larger model that could run in a worker")
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -154,13 +172,29 @@ class HearingWriterApart(WriterApart):
         return transcript
 
 
+class EmotionApart(Detectors):
+    """Its larger model is apart; the rest is here, as everybody's."""
+
+    def __init__(self, process: Process, about: About, lane: Lane) -> None:
+        super().__init__(about, lane, self._scores)
+        self.process = process
+
+    async def _scores(self, audio: Audio) -> Scores:
+        scores: Scores = (await self.process.ask("scores", audio)).astype(np.float64)
+        return scores
+
+    def close(self) -> None:
+        super().close()
+        self.process.close()
+
+
 STANDING: Final[Mapping[str, type[Any]]] = {
     "speaker": SpeakerApart,
     "recognizer": RecognizerApart,
     "writer": WriterApart,
 }
 
-METHODS: Final = ("speak", "transcribe", "write", "prefill", "forget", "answer")
+METHODS: Final = ("speak", "transcribe", "write", "prefill", "forget", "answer", "scores")
 
 
 # ── In the worker ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +209,7 @@ def _load(opening: Any, ask: worker.Ask) -> tuple[Engine, tuple[About, tuple[str
     group, name, value, settings, may_fetch = opening
     loading = Loading(
         model=lambda wanted: Path(ask("model", wanted)),
-        lane=worker.WatchedLane(name),
+        lane=worker.WatchedLane(name, yields=group == "duologue.emotion"),
         settings=settings,
         fetch=(lambda wanted: ask("fetch", wanted)) if may_fetch else None,
     )

@@ -195,8 +195,8 @@ _current: ContextVar[_Call | None] = ContextVar("_current", default=None)
 class WatchedLane(Lane):
     """A worker's lane: whose work it does is known, so that a call that cannot be stopped is found out."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, *, yields: bool = False) -> None:
+        super().__init__(name, yields=yields)
         self._owners: dict[LaneCall, _Call] = {}
 
     def _enter(self, work: Callable[[], Any]) -> LaneCall:

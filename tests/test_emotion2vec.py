@@ -16,7 +16,7 @@ import tiny_voices
 from duologue.emotion import LABELS, EmotionSettings, emotion2vec
 from duologue.emotion.emotion2vec import MOST, Emotion2vec, shares
 from duologue.emotion.larger import TRUST, scores
-from duologue.engines import Loading, apart, registry
+from duologue.engines import Engine, Loading, Task, apart, registry
 from duologue.errors import ConfigError
 from duologue.places.thread import Lane
 
@@ -288,16 +288,18 @@ def test_a_configuration_of_something_else_is_refused(folder: Path, tmp_path: Pa
 # ── As the engine that a server has ───────────────────────────────────────────────────────────────────────────────────
 
 
+def in_a_worker(task: Task, name: str, loading: Loading) -> Engine:
+    return apart.load(task, name, loading, apart.own())
+
+
 @pytest.fixture(params=["here", "in a worker"])
 def engine(request: pytest.FixtureRequest, folder: Path) -> Iterator[Any]:
     lane = Lane("emotion")
     loading = Loading(Path, lane, {"folder": str(folder), "device": "cpu"})
-    if request.param == "here":
-        yield registry.load("emotion", "emotion2vec", loading)
-    else:
-        worker: Any = apart.load("emotion", "emotion2vec", loading, apart.own())
-        yield worker
-        worker.close()
+    here = request.param == "here"
+    made: Any = (registry.load if here else in_a_worker)("emotion", "emotion2vec", loading)
+    yield made
+    made.close()
     lane.close()
 
 

@@ -33,6 +33,21 @@ def lane() -> Iterator[Lane]:
     lane.close()
 
 
+@pytest.fixture(autouse=True)
+def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The lanes that engines make for themselves; nobody here closes an engine."""
+    made: list[Lane] = []
+
+    def lane(name: str) -> Lane:
+        made.append(Lane(name))
+        return made[-1]
+
+    monkeypatch.setattr(engine, "Lane", lane)
+    yield
+    for each in made:
+        each.close()
+
+
 def load(lane: Lane, name: str = "words_and_sound", **settings: Any) -> EmotionModel:
     return cast(EmotionModel, registry.load("emotion", name, Loading(lambda model: Path(model), lane, settings)))
 

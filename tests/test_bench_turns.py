@@ -34,8 +34,8 @@ def test_a_decision_before_the_voice_is_noticed_again_cuts_the_user_off() -> Non
 
 
 def test_the_turn_machine_decides_nothing_while_the_voice_may_be_back() -> None:
-    assert evaluate([HOLD, END], lambda pause: 0.535).cut == 1
-    assert evaluate([HOLD, END], lambda pause: 0.545).cut == 0
+    assert evaluate([HOLD, END], lambda pause: 0.53).cut == 1
+    assert evaluate([HOLD, END], lambda pause: 0.535).cut == 0
 
 
 def test_the_wait_counts_from_the_last_voiced_sample_by_energy_and_never_below_zero() -> None:

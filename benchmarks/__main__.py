@@ -10,10 +10,26 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bargein, emotion, languages, load, pictures, recordings, roads, runs, soak, tts, turns, v2v
+from benchmarks import (
+    bargein,
+    capacity,
+    emotion,
+    languages,
+    load,
+    pictures,
+    recordings,
+    roads,
+    runs,
+    soak,
+    threads,
+    tts,
+    turns,
+    v2v,
+)
 from benchmarks.figures import Figure, table
 from benchmarks.machine import Watched
 from benchmarks.recordings import Recording
@@ -30,8 +46,14 @@ INSIDE = ("v2v", "turns", "bargein", "tts")
 HEARD = ("languages", "emotion")
 """What is understood of recordings and texts, without a conversation; run too when nothing is named."""
 
+CROWD = ("capacity",)
+"""On engines of this process too, and only by name: it takes minutes."""
+
 OUTSIDE = ("roads", "load", "soak")
-BENCHMARKS = (*INSIDE, *HEARD, *OUTSIDE)
+ENGINES = ("threads",)
+"""The engines alone, under several settings, each in a process of its own."""
+
+BENCHMARKS = (*INSIDE, *HEARD, *CROWD, *OUTSIDE, *ENGINES)
 
 Told = tuple[list[Figure], dict[str, Any]]
 
@@ -61,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(settings: Config, args: argparse.Namespace) -> Told:
     figures: list[Figure] = []
     details: dict[str, Any] = {}
-    inside = set(args.names) & set(INSIDE)
+    inside = set(args.names) & {*INSIDE, *CROWD}
     if "v2v" in inside and args.road == "native":  # before this process has engines that would want the server's cores
         inside.remove("v2v")
         asked = _questions(args) * args.repeat
@@ -78,6 +100,8 @@ def _run(settings: Config, args: argparse.Namespace) -> Told:
         details["emotion"] = emotion.run()
         print(emotion.table(details["emotion"]), file=sys.stderr)
         figures += emotion.figures(details["emotion"])
+    if "threads" in args.names:
+        details["threads"] = threads.run(args.seconds, args.repeat)
     if set(args.names) & set(OUTSIDE):
         more, facts = asyncio.run(_outside(args))
         figures, details = [*figures, *more], details | facts
@@ -100,6 +124,10 @@ async def _inside(app: App, args: argparse.Namespace) -> Told:
         figures += await bargein.run(app, asked, recordings.backchannels())
     if "tts" in args.names:
         figures += await tts.run(app)
+    if "capacity" in args.names:
+        crowds = await capacity.run(app, args.sessions or (), args.seconds)
+        figures += capacity.figures(crowds)
+        details["capacity"] = {"each": app.share_of_one, "crowds": [asdict(crowd) for crowd in crowds]}
     return figures, details
 
 
@@ -151,13 +179,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--turns", type=int, default=4, help="questions a conversation (default 4; 1: a new one for each)")
     add("--listen", type=float, default=6.0, help="seconds heard of each reply (default 6)")
     add("--limit", type=int, help="only so many questions")
-    add("--repeat", type=int, default=1, help="each question so many times: 3 gives more than 60 turns")
+    add(
+        "--repeat",
+        type=int,
+        default=1,
+        help="each question so many times: 3 gives more than 60 turns; threads: each setting",
+    )
     add("--folder", type=Path, help="sound files to ask instead, one turn each; name.txt says what is said in name.wav")
     add("--record", action="store_true", help="turns: hear the recordings again")
     add("--without", action="append", default=[], choices=sorted(SWITCHES), help="v2v: one technique switched off")
     add("--real", action="store_true", help="load, soak: with the real engines, and recorded questions")
-    add("--sessions", type=_numbers, help="load: steps, as 50,100,150; soak: how many at a time")
-    add("--seconds", type=float, default=15.0, help="load: how long each step lasts")
+    add("--sessions", type=_numbers, help="load, capacity: steps, as 50,100,150; soak: how many at a time")
+    add("--seconds", type=float, default=15.0, help="load, capacity, threads: how long each step lasts")
     add("--minutes", type=float, default=10.0, help="soak: how long it lasts")
     add("--seed", type=int, default=1, help="soak: of what the clients do")
     add("--compare", type=Path, metavar="FILE", help="with a stored run")

@@ -1,30 +1,28 @@
-"""`python -m benchmarks.capacity 4 8 16`: so many people come at once and talk to the real engines: who is let in, how they fare.
+"""So many people come at once and talk to the real engines: who is let in, and what they notice of those who are not.
 
-Everybody asks the recorded questions one after the other and listens to each answer. A table on stderr, JSON on stdout.
+Everybody asks the recorded questions one after the other and listens to each answer. They talk to the sessions themselves, with
+no wire between, so that the clients cost the machine next to nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from benchmarks import recordings
+from benchmarks.figures import Figure
 from benchmarks.recordings import Recording
-from duologue import clock, config
+from duologue import clock
 from duologue.app import App
 from duologue.audio import INPUT_RATE
 from duologue.caller import Caller, Exchange
 from duologue.errors import ClientError
-from duologue.talk import warm
 
 APART_S = 0.25
 """Between one arrival and the next."""
@@ -32,19 +30,27 @@ APART_S = 0.25
 PAUSE_S = 0.3
 """Between a reply and the next question."""
 
+LOOK_S = 5.0
+"""In which everybody has come, and been let in or not."""
+
+APART_CROWDS_S = 12.0
+"""The next crowd finds nothing of the one before in what is known of the load (`core.admission.WINDOW_S`)."""
+
+MOST_WORSE = 1.25
+"""Those inside keep their quality."""
+
 
 @dataclass
 class Crowd:
-    """What came of `offered` people at once. Latencies are voice to voice, in ms, of all answered turns together."""
+    """What came of `offered` people at once, of the turns of all together."""
 
     offered: int
     refused: int = 0
-    turns: int = 0
+    answers_ms: list[float] = field(default_factory=list)
+    """Voice to voice."""
     unanswered: int = 0
     gaps: int = 0
     gap_s: float = 0.0
-    median_ms: float | None = None
-    p95_ms: float | None = None
     stages_ms: dict[str, int] = field(default_factory=dict)
     """Median time from the voice's end to each stage."""
     late_p95_ms: float | None = None
@@ -54,6 +60,10 @@ class Crowd:
     cpu: float = 0.0
     """Cores that this process got."""
     load_before: float = 0.0
+
+    @property
+    def let_in(self) -> int:
+        return self.offered - self.refused
 
 
 async def measure(app: App, offered: int, questions: Sequence[Recording], seconds: float) -> Crowd:
@@ -77,13 +87,13 @@ async def measure(app: App, offered: int, questions: Sequence[Recording], second
     crowd.cpu = round((time.process_time() - cpu) / wall_s, 2)
     crowd.late_p95_ms = round(float(np.percentile(late, 95)) * 1000, 1)
     if latencies:
-        crowd.median_ms, crowd.p95_ms = _at(latencies, "voice_to_voice", 50), _at(latencies, "voice_to_voice", 95)
-        crowd.stages_ms = {stage: _at(latencies, stage, 50) for stage in latencies[0]}
+        crowd.answers_ms = [ms for each in latencies if (ms := each["voice_to_voice"]) is not None]
+        crowd.stages_ms = {stage: _median(latencies, stage) for stage in latencies[0]}
     return crowd
 
 
-def _at(latencies: Sequence[Mapping[str, float | None]], stage: str, percent: float) -> int:
-    return round(float(np.percentile([ms for each in latencies if (ms := each[stage]) is not None], percent)))
+def _median(latencies: Sequence[Mapping[str, float | None]], stage: str) -> int:
+    return round(float(np.median([ms for each in latencies if (ms := each[stage]) is not None])))
 
 
 async def _person(
@@ -108,7 +118,6 @@ async def _person(
 
 
 def _count(crowd: Crowd, exchange: Exchange, latencies: list[Mapping[str, float | None]]) -> None:
-    crowd.turns += 1
     reply = exchange.reply
     if reply is None or reply.playback.audible_at is None:
         crowd.unanswered += 1
@@ -126,39 +135,43 @@ async def _beat(late: list[float]) -> None:
 
 
 async def run(app: App, sizes: Sequence[int], seconds: float) -> list[Crowd]:
-    questions, crowds = recordings.questions(), []
+    """A crowd of each size, one after the other. Without sizes: as many as are let in of a crowd that is too large, and twice as
+    many."""
+    questions, crowds = recordings.questions(), list[Crowd]()
     await app.rehearse()
-    for size in sizes:
+    for size in sizes or await _capacity(app, questions):
         crowds.append(await measure(app, size, questions, seconds))
         print(_row(crowds[-1]), file=sys.stderr, flush=True)
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(APART_CROWDS_S)
     return crowds
+
+
+async def _capacity(app: App, questions: Sequence[Recording]) -> tuple[int, int]:
+    crowd = await measure(app, app.config.limits.sessions, questions, LOOK_S)
+    await asyncio.sleep(APART_CROWDS_S)
+    print(f"of {crowd.offered} who came at once {crowd.let_in} were let in", file=sys.stderr, flush=True)
+    return crowd.let_in, 2 * crowd.let_in
+
+
+def figures(crowds: Sequence[Crowd]) -> list[Figure]:
+    """What those who are let in notice of those who are not, of the first two crowds."""
+    told = [
+        Figure(f"voice to voice, {crowd.offered} came, {crowd.let_in} let in", "ms", crowd.answers_ms)
+        for crowd in crowds
+    ]
+    if len(crowds) > 1 and all(crowd.answers_ms for crowd in crowds[:2]):
+        at, twice = (float(np.percentile(crowd.answers_ms, 95)) for crowd in crowds[:2])
+        told.append(
+            Figure("p95 beyond capacity, by that at it", "ratio", [], twice / at, {"overall": MOST_WORSE}, needs=0)
+        )
+    return told
 
 
 def _row(crowd: Crowd) -> str:
     busy = ", ".join(f"{name} {share:.0%}" for name, share in crowd.busy.items() if share >= 0.01)
+    median, p95 = np.percentile(crowd.answers_ms, [50, 95]) if crowd.answers_ms else (float("nan"),) * 2
     return (
-        f"{crowd.offered:3} came, {crowd.refused} refused: voice to voice {crowd.median_ms} / {crowd.p95_ms} ms "
-        f"(median / p95, n {crowd.turns - crowd.unanswered}), unanswered {crowd.unanswered}, gaps {crowd.gaps} "
-        f"({crowd.gap_s} s), loop late {crowd.late_p95_ms} ms (p95), cores {crowd.cpu}, {busy}, {crowd.stages_ms}, "
-        f"load before {crowd.load_before:.1f}"
+        f"{crowd.offered:3} came, {crowd.refused} refused: voice to voice {median:.0f} / {p95:.0f} ms (median / p95, "
+        f"n {len(crowd.answers_ms)}), unanswered {crowd.unanswered}, gaps {crowd.gaps} ({crowd.gap_s} s), loop late "
+        f"{crowd.late_p95_ms} ms (p95), cores {crowd.cpu}, {busy}, {crowd.stages_ms}, load before {crowd.load_before:.1f}"
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
-    parser.add_argument("sizes", nargs="+", type=int, help="how many people come, one measurement each")
-    parser.add_argument("--seconds", type=float, default=40.0, help="how long they go on asking (default 40)")
-    parser.add_argument("--busy", type=float, help="limits.busy; 0 lets everybody in")
-    parser.add_argument("--places", type=int, default=200, help="limits.sessions (default 200)")
-    args = parser.parse_args(arguments)
-    settings: config.Config = config.override(config.load(), "limits", sessions=args.places, busy=args.busy)
-    with warm(settings) as app:
-        crowds = asyncio.run(run(app, args.sizes, args.seconds))
-        each: dict[str, Any] = {"each": round(app.share_of_one, 3), "busy": settings.limits.busy}
-    print(json.dumps(each | {"crowds": [asdict(crowd) for crowd in crowds]}, indent=1))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

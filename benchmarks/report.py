@@ -6,8 +6,9 @@ A run that is not stored has no section but a line that says how to make it. A t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from benchmarks import pictures, runs
@@ -27,6 +28,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "roads": "roads",
     "load": "load",
     "load-real": "load --real",
+    "capacity": "capacity --seconds 60",
+    "threads": "threads --seconds 10 --repeat 3",
     "soak": "soak --minutes 60",
 }
 """Each stored run by its file's name, and what makes it."""
@@ -38,10 +41,27 @@ What follows is made of the runs in `benchmarks/runs` by `python -m benchmarks.r
 energy or as the session hears it, to the first sample of the reply that can be heard.
 """
 
+THREAD_SHOWN: Final[Mapping[str, tuple[str, str]]] = {
+    "sound made, s a s": ("sound made, s a s", ""),
+    "tokens a s": ("tokens a s", ""),
+    "first token, ms": ("first token", "median_ms"),
+    "its p95": ("first token", "p95_ms"),
+    "first sound, ms": ("first sound", "median_ms"),
+    "turn judged, p95": ("turn judged", "p95_ms"),
+    "utterance heard, p95": ("utterance heard", "p95_ms"),
+    "loop late, p95": ("loop late", "p95_ms"),
+    "cores": ("cores", ""),
+}
+"""Each column of the table, and where a round has it."""
+
 SECTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "bargein": ("Speaking over the reply", ""),
     "tts": ("The voices by themselves", "The text comes whole. A real-time factor below 1 keeps up with speech."),
     "roads": ("The roads compared", "One server, the same questions in turn; times are taken in the client."),
+    "capacity": (
+        "Beyond capacity",
+        "People come at once, as many as are let in and then twice as many; those inside talk on without a pause.",
+    ),
     "soak": ("For a long time", "Sessions open, talk, interrupt and leave at random."),
 }
 
@@ -51,7 +71,7 @@ def stored(folder: Path = runs.FOLDER) -> dict[str, Run]:
 
 
 def page(found: Mapping[str, Run]) -> str:
-    parts = [HEAD, *_waterfall(found), *_techniques(found), *_turns(found), *_loads(found)]
+    parts = [HEAD, *_waterfall(found), *_techniques(found), *_turns(found), *_threads(found), *_loads(found)]
     for name, (title, text) in SECTIONS.items():
         if name in found:
             parts += [
@@ -140,6 +160,32 @@ def _turns(found: Mapping[str, Run]) -> Iterator[str]:
     cut = f"{now['false_cut_offs']:.1%} ({now['cut']} of {now['holds']})"
     yield f"The settings in force when this was recorded cut off {cut} and wait {now['mean_wait_ms']:.0f} ms.\n"
     yield _machine(found["turns"])
+
+
+def _threads(found: Mapping[str, Run]) -> Iterator[str]:
+    """Of several rounds the median of each number."""
+    if "threads" not in found:
+        return
+    measured = found["threads"]["details"]["threads"]["settings"]
+    yield "## Threads\n"
+    yield (
+        "All engines at work at once: two voices and two replies without a pause, a turn judged and an utterance heard every "
+        "half second, eight microphones on the loop. Medians of "
+        f"{len(measured) // len({each['name'] for each in measured})} rounds.\n"
+    )
+    rows = [[name, *_under([each for each in measured if each["name"] == name])] for name in _names(measured)]
+    yield _table(["threads", *THREAD_SHOWN], rows)
+    yield _machine(found["threads"])
+
+
+def _names(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(each["name"] for each in measured))
+
+
+def _under(rounds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for what, part in THREAD_SHOWN.values():
+        values = [each[what][part] if part else each[what] for each in rounds if "hangs" not in each]
+        yield _number(median(values)) if values else "hangs"
 
 
 def _loads(found: Mapping[str, Run]) -> Iterator[str]:

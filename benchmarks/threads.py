@@ -1,7 +1,7 @@
-"""`python -m benchmarks.threads`: all engines at work at once, under other settings of their threads, each in its own process.
+"""All engines at work at once, under other settings of their threads, each in its own process.
 
 Two voices and two replies without a pause, a turn judged and an utterance heard every half second, and eight microphones on the
-loop. It also tells what a batch saves voice activity, and llama.cpp. A table on stderr, JSON on stdout.
+loop. It also tells what a batch saves voice activity, and llama.cpp.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ from duologue.engines import Message, Pause, Prompt, Style, lineup, onnx
 from duologue.engines.lineup import Lineup
 from duologue.models import open_store
 
-SETTINGS: Final[dict[str, dict[str, int]]] = {
-    "as it is: 1 thread each": {},
-    "llama 2": {"llama": 2},
-    "onnxruntime 2": {"piper": 2, "polyglot": 2, "sound_and_words": 2},
-    "onnxruntime 2, spinning": {"piper": 2, "polyglot": 2, "sound_and_words": 2},
-    "onnxruntime 2, spinning, llama 2": {"piper": 2, "polyglot": 2, "sound_and_words": 2, "llama": 2},
+ONNX: Final = ("piper", "polyglot", "sound_and_words")
+TWO: Final = {engine: {"threads": 2} for engine in ONNX}
+
+SETTINGS: Final[dict[str, dict[str, dict[str, int]]]] = {
+    "as it is: 1 thread each, 2 that read": {},
+    "llama reads with 1": {"llama": {"reading_threads": 1}},
+    "llama writes with 2": {"llama": {"threads": 2}},
+    "onnxruntime 2": TWO,
+    "onnxruntime 2, spinning": TWO,
+    "onnxruntime 2, spinning, llama writes with 2": TWO | {"llama": {"threads": 2}},
 }
 
 LINE: Final = "The capital of France is Paris, which lies on the river Seine and has two million people. "
@@ -193,8 +197,7 @@ def one(name: str, seconds: float) -> dict[str, Any]:
     if "spinning" in name:
         onnxruntime.SessionOptions = _Spinning
     settings, store = config.load(), open_store(config.load().models)
-    chosen = {engine: {"threads": count} for engine, count in SETTINGS[name].items()}
-    engines = lineup.load(replace(settings.engines, settings=chosen), store.folder)
+    engines = lineup.load(replace(settings.engines, settings=SETTINGS[name]), store.folder)
     try:
         told = asyncio.run(measure(engines, seconds))
         if not SETTINGS[name]:
@@ -205,7 +208,7 @@ def one(name: str, seconds: float) -> dict[str, Any]:
 
 
 def _apart(name: str, seconds: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.threads", "--one", name, "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.threads", name, str(seconds)]
     load = os.getloadavg()[0]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + HANGS_S)
@@ -214,22 +217,23 @@ def _apart(name: str, seconds: float) -> dict[str, Any]:
     return {**json.loads(done.stdout), "load_before": load}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.threads", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement (default 10)")
-    parser.add_argument("--rounds", type=int, default=1, help="of all settings, one after the other (default 1)")
-    parser.add_argument("--one", choices=SETTINGS, help="only this one, in this process")
-    args = parser.parse_args(arguments)
-    if args.one:
-        print(json.dumps(one(args.one, args.seconds)))
-        return 0
-    told: dict[str, Any] = {"cpu_count": os.cpu_count(), "frames in a batch": frames_in_a_batch(), "settings": []}
-    for name in [*SETTINGS] * args.rounds:
-        told["settings"].append({"name": name, **_apart(name, args.seconds)})
+def run(seconds: float, rounds: int) -> dict[str, Any]:
+    """All settings, one after the other, so many times."""
+    told: dict[str, Any] = {"frames in a batch": frames_in_a_batch(), "settings": []}
+    for name in [*SETTINGS] * rounds:
+        told["settings"].append({"name": name, **_apart(name, seconds)})
         print(json.dumps(told["settings"][-1]), file=sys.stderr, flush=True)
-    print(json.dumps(told, indent=1))
-    return 0
+    return told
+
+
+def main() -> None:
+    """The process of one setting."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.threads")
+    parser.add_argument("one", choices=SETTINGS)
+    parser.add_argument("seconds", type=float)
+    args = parser.parse_args()
+    print(json.dumps(one(args.one, args.seconds)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -46,3 +46,18 @@ def test_a_technique_is_shown_beside_everything_on() -> None:
     assert "until the turn decided stage 200 of 280 ms pass" in made
     assert "techniques.svg" in report.images(found)
     assert "2 cores; load 0.1 before and 0.2 after, 50% busy, 1.0% stolen." in made
+
+
+def test_a_table_tells_the_median_round_of_each_setting_of_threads() -> None:
+    def measured(name: str, tokens: float) -> dict[str, Any]:
+        spread = {"n": 3, "median_ms": 2 * tokens, "p95_ms": 3 * tokens, "worst_ms": 4 * tokens}
+        plain = {"sound made, s a s": 2.0, "tokens a s": tokens, "cores": 1.5}
+        return {"name": name, **plain} | dict.fromkeys(
+            ("first token", "first sound", "turn judged", "utterance heard", "loop late"), spread
+        )
+
+    rounds = [measured("one", 90), measured("two", 80), measured("one", 70), measured("one", 20)]
+    rounds.append({"name": "three", "hangs": "not done"})
+    made = report.page({"threads": run(figures={}, details={"threads": {"settings": rounds}})})
+    assert "| one | 2 | 70 | 140 | 210 | 140 | 210 | 210 | 210 | 1.500 |" in made
+    assert "| three | hangs |" in made

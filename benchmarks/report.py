@@ -21,7 +21,7 @@ Run = Mapping[str, Any]
 
 COMMANDS: Final[Mapping[str, str]] = {
     "v2v": "v2v --repeat 3",
-    **{f"without-{name.replace(' ', '-')}": f'v2v --repeat 3 --without "{name}"' for name in SWITCHES},
+    **{f"without-{name.replace(' ', '-')}": f'v2v --without "{name}"' for name in SWITCHES},
     "turns": "turns --record",
     "bargein": "bargein",
     "tts": "tts",

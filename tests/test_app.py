@@ -25,6 +25,7 @@ from duologue.engines import Sound, Style
 from duologue.engines.lineup import Lineup
 from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
 from duologue.errors import ClientError, EngineError
+from duologue.languages import TextDetector
 from duologue.places.thread import Lane
 from duologue.protocols import Fact, Failure, Ready, ReplyAudio, ReplyDone, Type, Voice
 from duologue.sound_files import Recording
@@ -251,6 +252,20 @@ def test_text_is_spoken_in_blocks_that_join_and_say_their_words() -> None:
     assert "".join(word for block in blocks for word, _ in block.words) == "Hello there, you."
     assert done == ReplyDone(0, "Hello there, you.", done.audio_ms, "scripted")
     assert done.audio_ms == pytest.approx(17 * 60, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("நாளை காலை வானிலை எப்படி இருக்கும்?", "ta"), ("¿Qué tiempo hará mañana por la mañana?", "es"), ("Hm.", "en")],
+)
+def test_the_text_decides_in_which_language_it_is_spoken_where_nobody_says(text: str, language: str) -> None:
+    voices = [ScriptedSpeaker() for _ in range(3)]
+    for voice, spoken_by in zip(voices, ("en", "es", "ta"), strict=True):
+        voice.about = replace(voice.about, name=spoken_by, languages=frozenset({spoken_by}))
+    texts = TextDetector()
+    texts.load()
+    engines = lineup(speakers=tuple(voices), texts=texts)
+    assert spoken(engines, text, Style(language="auto"))[-1].speaker == language
 
 
 def test_the_next_voice_speaks_where_the_first_cannot_begin() -> None:

@@ -18,6 +18,7 @@ from duologue.engines import Style
 from duologue.engines.lineup import Lineup
 from duologue.engines.speakable import as_written
 from duologue.errors import ClientError
+from duologue.languages import AUTO, Following
 from duologue.load import Gauge
 from duologue.metrics import Metrics
 from duologue.protocols import (
@@ -111,14 +112,15 @@ class App:
         return self._transcriber.transcribe(self.lineup, recording, language)
 
     async def speak(self, text: str, style: Style, rate: int) -> AsyncGenerator[ReplyAudio | ReplyDone, None]:
-        """`text` aloud at `rate` Hz, unpaced; where a voice fails, the next of the chain says the rest.
+        """`text` aloud at `rate` Hz, unpaced; where a voice fails, the next of the chain says the rest. Of a style's language
+        "auto" the text decides; what is too short or too doubtful to tell is taken for English.
 
         Raises `ClientError` (not_ready, unknown_voice, language_not_spoken) and `EngineError` of the last voice.
         """
         if self.lineup is None:
             raise ClientError("not_ready", "the models are still loading")
-        if style.language == "auto":
-            style = replace(style, language="en")
+        if style.language == AUTO:
+            style = replace(style, language=Following().hear(self.lineup.texts.detect(text)))
         self.lineup.check_voice(style.voice)
         voices = self.lineup.voices(style.language, style.voice)
         if not voices:

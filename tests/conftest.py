@@ -19,24 +19,21 @@ RECORDINGS = Path(os.environ.get("SPEECH_RECORDINGS", Path(__file__).parents[2] 
 IN_ORDER = (
     "test_clients.py",
     "test_sound.py",
-    "test_bench_load.py",
-    "test_access.py",
-    "test_resume.py",
     "test_rtc.py",
-    "test_page.py",
+    "test_environments.py",
+    "test_process.py",
     "test_seven_languages.py",
     "test_calls.py",
     "test_microphone.py",
     "test_spoken.py",
     "test_talk.py",
-    "test_environments.py",
 )
-"""Of the files on the real clock: the longest first, so that no worker is left alone at the end with one of them; but beside the
-clients, who compute, those that only wait."""
+"""Of the files on the real clock: the longest early, so that no worker is left alone at the end with one of them; but beside the
+clients, who compute, those that do so least."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.option.markexpr == "realtime":
+    if config.option.markexpr.startswith("realtime"):
         last = len(IN_ORDER)
         items.sort(key=lambda item: IN_ORDER.index(item.path.name) if item.path.name in IN_ORDER else last)
 

@@ -134,6 +134,7 @@ def test_a_voice_is_timed_by_itself() -> None:
 
 
 @pytest.mark.realtime
+@pytest.mark.waits
 def test_a_server_is_met_by_many_and_keeps_nothing() -> None:
     async def met() -> None:
         steps = await load.run([2], 1.0, [crowd.voice(0.5)], real=False)
@@ -174,6 +175,7 @@ def soaks() -> tuple[Told, Told]:
 
 
 @pytest.mark.realtime
+@pytest.mark.waits
 def test_a_soak_leaves_nothing_behind(soaks: tuple[Told, Told]) -> None:
     told, _ = soaks
     for what in ("tasks", "threads", "descriptors"):
@@ -183,6 +185,7 @@ def test_a_soak_leaves_nothing_behind(soaks: tuple[Told, Told]) -> None:
 
 
 @pytest.mark.realtime
+@pytest.mark.waits
 def test_a_server_that_keeps_its_sessions_is_found_out(soaks: tuple[Told, Told]) -> None:
     _, told = soaks
     for what in ("Python's blocks", "malloc's bytes", "descriptors left over"):

@@ -12,7 +12,7 @@ import pytest
 from browser.page import Page
 from browser.stage import MARKS, STORY, answered, opened, run, scripted_lineup
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.waits]
 
 AXE = "axe-core@4.10.3"
 """Its rules change with its version: a newer one may find what is not new."""

@@ -11,7 +11,7 @@ import pytest
 from browser.stage import MARKS, answered, opened, run, scripted_lineup
 from duologue.engines import Prompt, Sound, Style, scripted
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.waits]
 
 
 @dataclass

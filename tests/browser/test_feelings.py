@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from browser.stage import MARKS, answered, opened, run, scripted_lineup
 from duologue.emotion import Emotion
 from duologue.engines.scripted import ScriptedEmotion, ScriptedSpeaker
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.waits]
 
 SAD = Emotion("sad", 1.2, 0.84, ("words: 'so sad'", "sound: as usual (against speakers in general)"))
 

@@ -32,7 +32,7 @@ from browser.stage import (
 )
 from duologue.transports.server import WEB
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.waits]
 
 MOST_BYTES = 150_000
 INTERACTIVE_MS = 1_000

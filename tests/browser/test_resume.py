@@ -27,7 +27,7 @@ from browser.stage import (
 )
 from duologue.engines import Prompt
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.waits]
 
 SENTENCE = STORY[: STORY.index(" every")]
 LONG = STORY[: STORY.index(" before")]

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import tiny_voices
 
+from duologue.config import Engines
 from duologue.emotion import LABELS, EmotionSettings, emotion2vec
 from duologue.emotion.emotion2vec import MOST, Emotion2vec, shares
 from duologue.emotion.larger import TRUST, scores
-from duologue.engines import Engine, Loading, Task, apart, registry
+from duologue.engines import Engine, Loading, Task, apart, placing, registry
 from duologue.errors import ConfigError
 from duologue.places.thread import Lane
 
@@ -82,10 +83,13 @@ def refused(folder: Path) -> ConfigError:
 
 def test_a_missing_package_is_told_with_what_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emotion2vec, "PACKAGES", {"a-package-that-nobody-has": ">=1"})
-    error = refused(tmp_path)
-    assert error.code == "engine_not_installed"
-    assert "a-package-that-nobody-has" in error.message
-    assert "duologue engines install emotion2vec" in error.message
+    lane = Lane("emotion")
+    with pytest.raises(ConfigError) as caught:
+        placing.load(Engines(environments=str(tmp_path)), "emotion", "emotion2vec", Loading(Path, lane))
+    lane.close()
+    assert caught.value.code == "engine_not_installed"
+    assert "a-package-that-nobody-has" in caught.value.message
+    assert "duologue engines install emotion2vec" in caught.value.message
 
 
 def test_missing_weights_are_told_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +97,7 @@ def test_missing_weights_are_told_by_file(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "config.yaml").write_text("model: Emotion2vec")
     error = refused(tmp_path)
     assert error.code == "model_missing"
-    assert error.message.endswith("there is no tokens.txt, model.pt")
+    assert f"there is no tokens.txt, model.pt in {tmp_path}" in error.message
 
 
 # ── The real class ────────────────────────────────────────────────────────────────────────────────────────────────────

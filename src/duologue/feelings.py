@@ -1,8 +1,9 @@
 """What the user feels, turn by turn, and the tone of the replies that follows from it.
 
 The sound of a turn is measured while the user speaks, or at the first pause of a short one; with the words the feeling is known
-within milliseconds, and the reply, which begins with the words, waits for no more than `feelings.wait_s`. What comes
-later is for the next reply. Of a turn that is only a pause nothing is told and nothing remembered.
+within milliseconds, and the reply, which begins with the words, waits for no more than `feelings.wait_s`. A sound that is
+listened to for longer (a larger model may take a second) leaves that reply the words alone. What comes later is for the next
+reply. Of a turn that is only a pause nothing is told and nothing remembered.
 
 A feeling that cannot be found out costs its turn nothing: the reply keeps the tone that it would have had.
 """
@@ -12,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from duologue.audio import Audio
 from duologue.config import Feelings as Settings
 from duologue.core.events import Turn
 from duologue.emotion import Considered, EmotionSettings, Heard
-from duologue.engines import EmotionModel, Feeling, Message
+from duologue.engines import UNHEARD, EmotionModel, Feeling, Message
 from duologue.languages import AUTO
 from duologue.protocols import Fact, Felt
 from duologue.tone import USUAL, Tone, TonePolicy
@@ -41,6 +43,8 @@ class Take:
         self.words: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
         self.found: asyncio.Future[Considered | None] = asyncio.get_running_loop().create_future()
         self.decided = False
+        self.heard = audio is None
+        """Its sound has been listened to."""
 
     def covers(self, turn: Turn, audio: Audio) -> bool:
         """Whether nearly all of this sound is in it, and no words yet."""
@@ -136,11 +140,21 @@ class Feelings:
         if not self._wanted or self._wishes.settings.emotion != AUTO:
             return USUAL
         take = self._take
-        if take is not None and take.turn == turn and not take.found.done():
-            await asyncio.wait([take.found], timeout=self._settings.wait_s)
-        if take is None or take.turn != turn or not take.found.done():
+        if take is None or take.turn != turn:
             return self._as_wanted(self._tone)
-        return self._as_wanted(self._tone_of(take.found.result()))
+        return self._as_wanted(self._tone_of(await self._in_time(take)))
+
+    async def _in_time(self, take: Take) -> Considered | None:
+        """What it is found to be while a reply waits; by its words alone, where its sound takes longer. What fails is told where
+        the turn is looked at (`_feel`)."""
+        by_words = None
+        with suppress(Exception):
+            async with asyncio.timeout(self._settings.wait_s):
+                text, language = take.words.result() if take.words.done() else (UNHEARD, "")
+                if text != UNHEARD and not take.heard and self._feeling is not None:
+                    by_words = await self._feeling.consider(text, Heard(), language)
+                await asyncio.wait([take.found])  # at once, if it is known
+        return take.found.result() if take.found.done() else by_words
 
     def _tone_of(self, found: Considered | None) -> Tone:
         return self._tone if found is None else self._policy.tone(found.emotion)
@@ -189,6 +203,7 @@ class Feelings:
     async def _consider(self, take: Take) -> Considered:
         assert self._feeling is not None
         heard = Heard() if take.audio is None else await self._feeling.hear(take.audio)
+        take.heard = True
         text, language = await take.words
         return await self._feeling.consider(text, heard, language)
 

@@ -33,7 +33,6 @@ from duologue.engines.weights import chosen, missing_packages
 from duologue.errors import ConfigError
 
 PACKAGES: Final = MappingProxyType({"funasr": ">=1.4", "torch": ">=2.6"})
-INSTALL: Final = "`duologue engines install emotion2vec`"
 
 FILES: Final = ("config.yaml", "tokens.txt", "model.pt")
 
@@ -58,9 +57,10 @@ class Emotion2vec:
 
     def __init__(self, folder: Path, device: str = "auto") -> None:
         if lacks := list(missing_packages(PACKAGES)):
-            raise ConfigError("engine_not_installed", f"{', '.join(lacks)} ({INSTALL})")
+            raise ConfigError("engine_not_installed", f"emotion2vec: {', '.join(lacks)}")  # `placing` knows the cure
         if absent := [name for name in FILES if not (folder / name).is_file()]:
-            raise ConfigError("model_missing", f"{folder} holds no emotion2vec: there is no {', '.join(absent)}")
+            wanted = "engines.settings.emotion2vec.folder is one of emotion2vec_plus_base or _large"
+            raise ConfigError("model_missing", f"there is no {', '.join(absent)} in {folder}; {wanted}")
         self._device = chosen(device)
         self._labels = (folder / "tokens.txt").read_text(encoding="utf-8").split()
         self._model = _open(folder, len(self._labels)).to(self._device).eval()

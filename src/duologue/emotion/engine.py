@@ -38,8 +38,9 @@ from duologue.places.thread import Lane
 log = logging.getLogger(__name__)
 
 LATE_S: Final = 2.0
-"""For a larger model's scores, from a pause or the middle of a turn on. The reply does not wait so long (`feelings.wait_s`); what
-comes after that is worth the next reply's tone, and what comes after this is not worth keeping the words' verdict back."""
+"""For a larger model's scores, from a pause or the middle of a turn on. The reply does not wait so long (`feelings.wait_s`):
+it has its words' tone, and scores that come after it are worth the next one's. Later than this they are not worth keeping
+the turn's feeling back."""
 
 Larger: TypeAlias = Callable[[Audio], Awaitable[Scores]]
 """A `SoundModel`, wherever it is."""

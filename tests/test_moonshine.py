@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import threading
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
@@ -122,6 +123,22 @@ class Counting(Model):
         return [Piece(frames, (len(self.asked),), (0.5,))]
 
 
+class Endless(Counting):
+    """Its first decode lasts until it is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._decodes = threading.Event()
+
+    def hear(self, sound: Audio, draft: Sequence[int], stop: Any) -> list[Piece]:
+        self.seconds = 0.0 if self.asked else 60.0
+        self._decodes.set()
+        return super().hear(sound, draft, stop)
+
+    async def begun(self) -> None:
+        assert await asyncio.to_thread(self._decodes.wait, 20)
+
+
 class Broken(Counting):
     def hear(self, sound: Audio, draft: Sequence[int], stop: Any) -> list[Piece]:
         raise MemoryError("no room")
@@ -158,16 +175,20 @@ async def given(items: Iterable[Frame | Pause], gap_s: float = 0.0) -> AsyncGene
         yield item
 
 
+async def transcripts(engine: Moonshine, items: AsyncIterator[Frame | Pause]) -> list[Transcript]:
+    return [transcript async for transcript in engine.transcribe(items)]
+
+
 async def all_of(engine: Moonshine, items: Iterable[Frame | Pause], gap_s: float = 0.0) -> list[Transcript]:
-    return [transcript async for transcript in engine.transcribe(given(items, gap_s))]
+    return await transcripts(engine, given(items, gap_s))
 
 
 def hear(engine: Moonshine, items: Iterable[Frame | Pause], gap_s: float = 0.0) -> list[Transcript]:
     return asyncio.run(all_of(engine, items, gap_s))
 
 
-def finals(transcripts: Iterable[Transcript]) -> list[str]:
-    return [transcript.text for transcript in transcripts if transcript.final]
+def finals(heard: Iterable[Transcript]) -> list[str]:
+    return [transcript.text for transcript in heard if transcript.final]
 
 
 def test_partials_come_while_the_user_speaks(lane: Lane) -> None:
@@ -189,13 +210,25 @@ def test_a_pause_stops_the_partial_in_progress(lane: Lane) -> None:
 
 
 def test_a_pause_of_another_session_stops_it_too(lane: Lane) -> None:
-    model = Counting(seconds=0.2)
+    model = Endless()
     engine = Moonshine(model, lane)
 
-    async def main() -> None:
-        await asyncio.gather(all_of(engine, voice(0.64), 0.005), all_of(engine, [*voice(0.3), Pause()], 0.012))
+    async def main() -> list[Transcript]:
+        over = asyncio.Event()
 
-    asyncio.run(main())
+        async def speaking() -> AsyncGenerator[Frame | Pause, None]:
+            for frame in voice(0.64):
+                yield frame
+            await over.wait()
+
+        mine = asyncio.create_task(transcripts(engine, speaking()))
+        await model.begun()
+        heard = await all_of(engine, [*voice(0.3), Pause()])
+        over.set()
+        await mine
+        return heard
+
+    assert finals(asyncio.run(main())) == ["2"]
     assert model.stopped == 1
 
 
@@ -217,12 +250,21 @@ def test_voice_after_it_makes_it_a_guess_like_others(lane: Lane) -> None:
 
 
 def test_one_that_another_sessions_answer_stopped_is_made_again(lane: Lane) -> None:
-    model = Counting(seconds=0.1)
+    model = Endless()
     engine = Moonshine(model, lane)
 
     async def main() -> list[Transcript]:
-        mine = asyncio.create_task(all_of(engine, [*voice(0.3), *room(0.04), Pause()], 0.002))
-        await asyncio.sleep(0.05)
+        paused = asyncio.Event()
+
+        async def pausing() -> AsyncGenerator[Frame | Pause, None]:
+            for frame in [*voice(0.3), *room(0.04)]:
+                yield frame
+            await model.begun()
+            paused.set()  # whoever waits for it goes on when this pause is already waited for
+            yield Pause()
+
+        mine = asyncio.create_task(transcripts(engine, pausing()))
+        await paused.wait()
         await all_of(engine, [*voice(0.3), Pause()])
         return await mine
 

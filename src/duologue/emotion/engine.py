@@ -103,9 +103,12 @@ class Detector:
         heard = await self._lane.run(self._detector.hear, audio)
         if heard.voice is None or self._larger is None:
             return heard
+        return await self._heard_larger(heard, self._larger(recent(audio)))
+
+    async def _heard_larger(self, heard: Heard, asked: Awaitable[Scores]) -> Heard:
         try:
             async with asyncio.timeout(LATE_S):
-                scores = await self._larger(recent(audio))
+                scores = await asked
         except TimeoutError:
             return replace(heard, told=f"{self._name}: not in time")
         except Exception as error:  # whatever it is, there are the words, and the rules for the sound

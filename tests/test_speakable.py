@@ -21,7 +21,7 @@ from duologue.engines.speakable import rewrite, speakable, words_of
 from duologue.languages import LANGUAGES
 from duologue.protocols import Configure, Type
 
-pytest.importorskip("babel")
+babel = pytest.importorskip("babel")
 pytest.importorskip("unicode_rbnf")
 pytest.importorskip("indic_numtowords")
 
@@ -31,6 +31,16 @@ DIGITS_AND_SIGNS = st.text(alphabet="0123456789.,:-–/%$€₹ kmRs°C@ap१௧
 
 def said(text: str, language: str) -> str:
     return "".join(part for _, part in rewrite(text, language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_nothing_is_read_from_disk_in_the_middle_of_a_reply(language: str) -> None:
+    words_of.cache_clear()
+    babel.localedata._cache.clear()
+    words_of(language)
+    before = set(babel.localedata._cache)
+    said("On 2026-03-05 at 10:30 it was 5 km for $5.99, 20%.", language)
+    assert set(babel.localedata._cache) == before
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,6 @@ RECORDINGS = Path(os.environ.get("SPEECH_RECORDINGS", Path(__file__).parents[2] 
 
 IN_ORDER = (
     "test_clients.py",
-    "test_sound.py",
-    "test_rtc.py",
     "test_environments.py",
     "test_process.py",
     "test_seven_languages.py",

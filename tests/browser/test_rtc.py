@@ -10,7 +10,7 @@ import pytest
 from browser.page import Page
 from browser.stage import LOUD, MARKS, STORY, WIRETAP, answered, opened, run, scripted_lineup, tap, words
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.waits]
 
 AUTO = "localStorage.clear();"
 

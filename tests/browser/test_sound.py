@@ -29,7 +29,7 @@ from browser.stage import (
 )
 from duologue.audio import resample
 
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.waits]
 
 CLICK = 10 ** (-60 / 20)
 """Of full scale, above 4 kHz. The scripted voice swells between 200 and 600 Hz: whatever else is heard, we made."""

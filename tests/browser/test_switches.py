@@ -24,7 +24,7 @@ from duologue.tone import ANSWERS
 pytest.importorskip("babel")
 pytest.importorskip("unicode_rbnf")
 pytest.importorskip("indic_numtowords")
-pytestmark = MARKS
+pytestmark = [*MARKS, pytest.mark.waits]
 
 TYPED = "¿Estoy muy triste?"
 

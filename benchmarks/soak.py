@@ -79,12 +79,12 @@ async def run(
     async with serving(SETTINGS | ({} if recorded else dict(SCRIPTED)), first=first) as server:
         untouched = await _look(server, 0.0)
         visitors = Visitors(server.address, recorded, notes)
-        await visitors.visit(Random(seed))  # what the first session makes stays
+        rounds = max(LEAST_LOOKS, round(minutes * 60 / LOOK_EVERY_S))
+        visited_s = max(LEAST_ROUND_S, minutes * 60 / rounds - quiet_s)
+        await visitors.crowd(visited_s, sessions, f"{seed}")  # what the first sessions make stays, threads among it
         before = await _empty(server, began_at, quiet_s, settle_s, untouched)
         began_at, looks = clock.now(), []
-        rounds = max(LEAST_LOOKS, round(minutes * 60 / LOOK_EVERY_S))
         for number in range(rounds):
-            visited_s = max(LEAST_ROUND_S, minutes * 60 / rounds - quiet_s)
             await visitors.crowd(visited_s, sessions, f"{seed}/{number}")
             looks.append(await _empty(server, began_at, quiet_s, settle_s, before))
             _tell(looks[-1])

@@ -103,7 +103,7 @@ class Phonemiser:
         self._to_ids = to_ids
         self._voice = voice
         self._id_map = id_map
-        self.length = lru_cache(4096)(self._length)
+        self.length = lru_cache(1024)(self._length)
 
     def sentences(self, text: str) -> list[Phonemes]:
         """One list a sentence, as espeak-ng sees them; only phonemes that the voice knows."""

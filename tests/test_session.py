@@ -466,9 +466,18 @@ def test_words_that_were_weighed_move_the_end_of_the_turn(words: float) -> None:
     seen = play([(1, 2)], 6, engines=lineup(turn_detector=detector))
     wait_s = Evidence(0.3, "Hello there.", words).wait_s(TIMINGS.patience)
     assert decided_at(seen) == pytest.approx([2.016 + max(wait_s, READY_S)], abs=0.01)
-    assert detector.weighed == ["Hello there."]
+    assert detector.weighed[-1] == "Hello there."
     (commit,) = [row for row in seen.rows if row["name"] == "Commit"]
     assert commit["rule"] == "words"
+
+
+def test_what_is_heard_so_far_is_weighed_ahead_and_decides_nothing() -> None:
+    detector = Worded(0.3, words=1.0)
+    seen = play(
+        [(1, 2)], 6, engines=lineup(turn_detector=detector, recognizer=says("Hello there.", partial_every_s=0.4))
+    )
+    assert detector.weighed == ["Hello", "Hello there.", "Hello there."]
+    assert len([row for row in seen.rows if row["name"] == "Weighed"]) == 1
 
 
 @pytest.mark.parametrize("why", ["fails", "does not know the language"])
@@ -478,7 +487,7 @@ def test_words_that_cannot_be_weighed_cost_nothing(why: str) -> None:
         detector.words_languages = frozenset({"hi"})
     seen, plain = (play([(1, 2)], 6, engines=lineup(turn_detector=d)) for d in (detector, ScriptedTurnDetector(0.3)))
     assert decided_at(seen) == decided_at(plain)
-    assert len(detector.weighed) == (why == "fails")
+    assert bool(detector.weighed) == (why == "fails")
 
 
 def test_a_turn_detector_that_is_sure_is_not_asked_again() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from duologue import config
 from duologue.engines import Loading, sound_and_words
-from duologue.engines.sound_and_words import SoundAndWords
+from duologue.engines.sound_and_words import SoundAndWords, last_words
 from duologue.errors import ConfigError, EngineError
 from duologue.models import open_store
 from duologue.places.thread import Lane
@@ -90,3 +90,11 @@ def test_a_model_that_fails_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) 
             asyncio.run(made.end_of_words("Hello"))
     finally:
         made.close()
+
+
+def test_what_was_read_of_a_turn_while_it_was_spoken_stays_read(detector: SoundAndWords) -> None:
+    """The words that leave the window leave it a dozen at a time."""
+    said = [f"w{number}" for number in range(60)]
+    seen = [last_words(" ".join(said[:count])).split() for count in range(1, 61)]
+    assert all(one[0] == next_one[0] for one, next_one in zip(seen[24:35], seen[25:36], strict=True))
+    assert max(map(len, seen)) == 24 and min(map(len, seen[24:])) == 13

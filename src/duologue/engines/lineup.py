@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from duologue import languages
 from duologue.config import Engines
@@ -131,6 +131,11 @@ def load(engines: Engines, model: Callable[[str], Path], fetch: Callable[[str], 
     return _Loader(engines, model, fetch if engines.fetch else None).lineup()
 
 
+YIELDING: Final[frozenset[Task]] = frozenset({"turn_detector", "emotion"})
+"""How a pause sounds is wanted within a fifth of a second, and till then the draft needs the cores; how something is said is heard
+before anybody waits for it."""
+
+
 class _Loader:
     def __init__(self, engines: Engines, model: Callable[[str], Path], fetch: Callable[[str], object] | None) -> None:
         self._engines = engines
@@ -166,7 +171,7 @@ class _Loader:
     def _try(self, task: Task, name: str) -> Engine | DuologueError | None:
         if name == "none":
             return None
-        lane = Lane(name, yields=task == "emotion")  # how something is said is heard before anybody waits for it
+        lane = Lane(name, yields=task in YIELDING)
         self._lanes.append(lane)
         try:
             settings = self._engines.settings.get(name, {})

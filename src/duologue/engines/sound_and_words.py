@@ -28,7 +28,10 @@ PROMPT: Final = "<|im_start|>system\nYou are a helpful voice assistant.<|im_end|
 """ChatML, as SmolLM2 was trained on: what follows is the user's, and it is the model's to say when that ends."""
 
 WORDS: Final = 24
-"""Of the turn's end: what was said before them hardly matters to where it ends, and each costs some 6 ms to read."""
+"""Of the turn's end, at the most: what was said before them hardly matters to where it ends, and each costs some 6 ms to read."""
+
+STEP: Final = 12
+"""The first words leave so many at a time: what is read of the others while the user speaks stays read."""
 
 CANDIDATES: Final = 100
 """Of the next token; an end that is not among them is as good as impossible."""
@@ -82,7 +85,8 @@ class SoundAndWords:
 
 
 def last_words(text: str) -> str:
-    words = " ".join(text.split()[-WORDS:])
+    said = text.split()
+    words = " ".join(said[-(-max(0, len(said) - WORDS) // STEP) * STEP :])
     return words.encode("utf-8", "ignore")[-BYTES:].decode("utf-8", "ignore")
 
 
@@ -98,11 +102,12 @@ def load(loading: Loading) -> SoundAndWords:
     """
     settings = settings_table.read(Settings(), loading.settings, "sound_and_words")
     sound = smart_turn.load(Loading(loading.model, loading.lane, {"threads": settings.threads}))
-    return SoundAndWords(sound, _serve(llama.weights(loading.model(settings.model)), settings.threads))
+    threads = settings.threads
+    words = llama.Settings(threads=threads, reading_threads=threads, slots=1, context=CONTEXT_TOKENS)
+    return SoundAndWords(sound, _serve(llama.weights(loading.model(settings.model)), words))
 
 
-def _serve(model: Path, threads: int) -> Any:
+def _serve(model: Path, settings: llama.Settings) -> Any:
     """Its threads yield, as the one that starts them does: the answer is wanted a while after the reply's first words are."""
-    settings = llama.Settings(threads=threads, reading_threads=threads, slots=1, context=CONTEXT_TOKENS)
     with ThreadPoolExecutor(1, initializer=yield_processor) as pool:
         return pool.submit(llama.serve, model, settings).result()

@@ -19,12 +19,12 @@ MORE_FOLLOWS = frozenset(_MORE_FOLLOWS.split())
 """Nobody ends with these, but for a listener's patience. Left out: words that end questions ("what is it for?" is rarer than
 "a room for") stand here; those that end statements as often as not ("that", "so", "like") do not."""
 
-LINKS = frozenset("is are was were".split())
-"""Nobody ends with these either ("my account number is"), but after a pronoun ("yes, it is") or where the sentence asks for something
-("tell me where the station is")."""
+LINKS = frozenset(["is", "are", "was", "were"])
+"""Nobody ends with these either ("my account number is"), but after a pronoun ("yes, it is") or where the sentence asks for
+something ("tell me where the station is")."""
 
-PRONOUNS = frozenset("it he she they we you that this there these those".split())
-ASKING = frozenset("what who whose where how when which why".split())
+PRONOUNS = frozenset(["it", "he", "she", "they", "we", "you", "that", "this", "there", "these", "those"])
+ASKING = frozenset(["what", "who", "whose", "where", "how", "when", "which", "why"])
 
 WHOLE_WORDS = 3
 """A shorter question may be a start: "What?" of "What are your opening hours?"."""

@@ -132,8 +132,8 @@ def load(engines: Engines, model: Callable[[str], Path], fetch: Callable[[str], 
 
 
 YIELDING: Final[frozenset[Task]] = frozenset({"turn_detector", "emotion"})
-"""How a pause sounds is wanted within a fifth of a second, and till then the draft needs the cores; how something is said is heard
-before anybody waits for it."""
+"""How a pause sounds is wanted within a fifth of a second, and till then the draft needs the cores; how something is said is
+heard before anybody waits for it."""
 
 
 class _Loader:

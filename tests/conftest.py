@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import parsing
 import pytest
 import strict
@@ -13,6 +14,10 @@ import tiny_voxtral
 
 from duologue.engines import placing
 from duologue.places.environments import Environments, open_environments
+
+hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
+hypothesis.settings.load_profile("busy")
+"""The tests that compute run beside those that wait, at a low priority: how long an example takes says nothing of the code."""
 
 RECORDINGS = Path(os.environ.get("SPEECH_RECORDINGS", Path(__file__).parents[2] / "shared" / "speech"))
 

@@ -187,6 +187,27 @@ def test_calls_that_are_due_at_the_same_time_are_in_order() -> None:
     on_a_lane(check)
 
 
+def test_workers_that_wait_for_one_server_keep_it_busy_once() -> None:
+    async def main() -> list[float]:
+        lane, hold = Lane("one", threads=4, one_server=True), [threading.Event(), threading.Event()]
+        calls = [asyncio.create_task(lane.run(event.wait)) for event in hold]
+        seen = []
+        for event, call in zip(hold, calls, strict=True):
+            await asyncio.sleep(0.1)
+            event.set()
+            await call
+            seen.append(lane.busy_s())
+        await asyncio.sleep(0.05)
+        seen.append(lane.busy_s())
+        lane.close()
+        return seen
+
+    first, both, later = asyncio.run(main())
+    assert first == pytest.approx(0.1, abs=0.05)
+    assert both == pytest.approx(0.2, abs=0.08)
+    assert later == both
+
+
 def test_a_lane_knows_how_long_it_worked() -> None:
     async def check(lane: Lane) -> None:
         assert lane.busy_s() == 0.0

@@ -76,7 +76,8 @@ class LlamaWriter:
         self._settings = settings
         self._slots = Slots(settings.slots)
         self._calls: set[_Call] = set()
-        self._lane = Lane("llama", settings.slots)  # a thread is a slot at work: more would only wait inside llama.cpp
+        # A thread is a slot at work: more would only wait inside llama.cpp, which serves all slots with one thread of its own.
+        self._lane = Lane("llama", settings.slots, one_server=True)
         self.lanes = (self._lane,)
         self._servers = [serve(model, settings)]
         self.close = weakref.finalize(self, close, self._calls, self._lane, self._servers)

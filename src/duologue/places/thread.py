@@ -53,11 +53,14 @@ def yield_processor() -> None:
 class Lane:
     """`threads` workers; of the calls beyond that the one that is due first goes next. Close it when the engine goes.
 
-    One that `yields` has the processor when others leave it: what nobody waits for must not slow down what somebody does.
+    One that `yields` has the processor when others leave it: what nobody waits for must not slow down what somebody does. All workers
+    of `one_server` wait for the same thread elsewhere: one at work keeps it as busy as all of them.
     """
 
-    def __init__(self, name: str, threads: int = 1, *, yields: bool = False) -> None:
+    def __init__(self, name: str, threads: int = 1, *, yields: bool = False, one_server: bool = False) -> None:
         self.name = name
+        self._one_server = one_server
+        self._since = 0.0  # when it last began to work, having been idle
         self._threads = threads
         self._pool = ThreadPoolExecutor(
             threads, thread_name_prefix=f"duologue-{name}", initializer=yield_processor if yields else None
@@ -91,6 +94,8 @@ class Lane:
     def busy_s(self) -> float:
         """Seconds of work so far, of which a lane with all its workers at work does one a second."""
         now = clock.now()
+        if self._one_server:
+            return self._worked_s + (now - self._since if self._running else 0.0)
         return self._worked_s + sum(now - call.begun_at for call in self._running) / self._threads
 
     def close(self) -> None:
@@ -116,13 +121,18 @@ class Lane:
         while self._waiting and len(self._running) < self._threads:
             call = min(self._waiting, key=lambda waiting: waiting.due())
             self._waiting.remove(call)
-            self._running.add(call)
             call.begun_at = clock.now()
+            self._since = self._since if self._running else call.begun_at
+            self._running.add(call)
             self._pool.submit(call.work, self._end)
 
     def _end(self, call: Call) -> None:
-        self._worked_s += (clock.now() - call.begun_at) / self._threads
+        now = clock.now()
         self._running.discard(call)
+        if not self._one_server:
+            self._worked_s += (now - call.begun_at) / self._threads
+        elif not self._running:
+            self._worked_s += now - self._since
         self._begin()
 
 

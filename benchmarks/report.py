@@ -28,7 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "roads": "roads",
     "load": "load",
     "load-real": "load --real",
-    "capacity": "capacity --seconds 60",
+    "capacity": "capacity --seconds 45",
     "threads": "threads --seconds 10 --repeat 3",
     "soak": "soak --minutes 60",
 }

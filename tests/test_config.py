@@ -517,7 +517,7 @@ OPTIONS: dict[str, tuple[Any, Callable[[Config], Any] | str]] = {
     "conversation.feelings_to_voice": (False, "test_feelings.py::test_with_an_even_voice_the_model_is_still_told"),
     "conversation.feelings_to_model": (False, "test_feelings.py::test_with_the_model_not_told_the_voice_still_answers"),
     "limits.sessions": (3, refused),
-    "limits.busy": (0.3, let_in_while_busy),
+    "limits.busy": (0.5, let_in_while_busy),
     "limits.text_chars": (5_000, longest_text),
     "limits.message_bytes": (0, "test_websocket.py::test_a_message_over_the_limit_closes_the_socket"),
     "limits.upload_bytes": (0, "test_openai_transcriptions.py::test_an_upload_that_is_too_large_is_refused"),

@@ -78,9 +78,9 @@ def test_a_late_loop_lets_nobody_in_though_no_engine_is_busy(caplog: pytest.LogC
 def test_drafts_are_not_worth_their_work_on_a_machine_that_is_full() -> None:
     async def check() -> None:
         watched = gauge()
-        await worked(watched, 0.79)
+        await worked(watched, 0.49)
         assert not watched.strained
-        await worked(watched, 0.9)
+        await worked(watched, 0.6)
         assert watched.strained
 
     on_the_clock(check())

@@ -54,7 +54,7 @@ class Limits:
     """What a client can cost at most."""
 
     sessions: int = 16  # beyond it a client is refused at once, with a reason
-    busy: float = 0.5  # nor beyond this share of the busiest engine's time, for it shares its core; 0: places only
+    busy: float = 0.3  # nor beyond this share of the busiest engine's time, for all share the cores; 0: places only
     text_chars: int = 8_000  # typed at once; about the context of the packaged model
     message_bytes: int = 16_000_000  # one WebSocket message: a dropped WAV of some minutes
     upload_bytes: int = 25_000_000  # one recording to transcribe: OpenAI's own limit, 13 minutes of 16 kHz WAV

@@ -24,6 +24,9 @@ LATE_S = FRAME_S
 MOST_LATE = 0.05
 """Of the beats: with more of them late the loop itself is what the machine lacks, and no engine need be busy for that."""
 
+STRAINED = 0.5
+"""Of its time an engine works: then it is waited for, and drafts that the user may talk over would make everybody wait."""
+
 WARN_AGAIN_S = 60.0
 
 log = logging.getLogger(__name__)
@@ -74,4 +77,4 @@ class Gauge:
     @property
     def strained(self) -> bool:
         """Work that may turn out to be for nothing should not be begun."""
-        return bool(self._limit) and self._load.busiest[1] > self._limit
+        return bool(self._limit) and self._load.busiest[1] > STRAINED

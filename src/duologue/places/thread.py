@@ -53,8 +53,8 @@ def yield_processor() -> None:
 class Lane:
     """`threads` workers; of the calls beyond that the one that is due first goes next. Close it when the engine goes.
 
-    One that `yields` has the processor when others leave it: what nobody waits for must not slow down what somebody does. All workers
-    of `one_server` wait for the same thread elsewhere: one at work keeps it as busy as all of them.
+    One that `yields` has the processor when others leave it: what nobody waits for must not slow down what somebody does. All
+    workers of `one_server` wait for the same thread elsewhere: one at work keeps it as busy as all of them.
     """
 
     def __init__(self, name: str, threads: int = 1, *, yields: bool = False, one_server: bool = False) -> None:

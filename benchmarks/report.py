@@ -29,7 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "load": "load",
     "load-real": "load --real",
     "capacity": "capacity --seconds 45",
-    "threads": "threads --seconds 10 --repeat 3",
+    "threads": "threads --seconds 5",
     "soak": "soak --minutes 60",
 }
 """Each stored run by its file's name, and what makes it."""

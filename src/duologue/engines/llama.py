@@ -58,7 +58,7 @@ class Settings:
     threads: int = (
         1  # that write: two wait for each other busily, 1.5 times as fast on idle cores, a fifth on shared ones
     )
-    reading_threads: int = 2  # that read a prompt, in bursts of 30 ms at a turn's end; one is faster where all cores are taken
+    reading_threads: int = 2  # that read a prompt, at a turn's end; one is faster where all cores are taken
     slots: int = 4  # conversations that keep their cache; each costs `context` times 23 kB with the packaged model
     context: int = 2_048  # tokens a conversation may hold, instructions and reply included
     max_tokens: int = 80  # of a reply: some 60 words, 20 s of speech

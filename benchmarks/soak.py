@@ -81,7 +81,7 @@ async def run(
         visitors = Visitors(server.address, recorded, notes)
         rounds = max(LEAST_LOOKS, round(minutes * 60 / LOOK_EVERY_S))
         visited_s = max(LEAST_ROUND_S, minutes * 60 / rounds - quiet_s)
-        await visitors.crowd(visited_s, sessions, f"{seed}")  # what the first sessions make stays, threads among it
+        await visitors.crowd(visited_s, sessions, str(seed))  # what the first sessions make stays, threads among it
         before = await _empty(server, began_at, quiet_s, settle_s, untouched)
         began_at, looks = clock.now(), []
         for number in range(rounds):
@@ -163,12 +163,12 @@ class Visitors:
     async def _come_and_go(self, random: Random) -> None:
         while True:
             try:
-                await self.visit(random)
+                await self._visit(random)
             except (WebSocketException, OSError):
                 self._notes.broken += 1
             await asyncio.sleep(random.uniform(0.0, 3.0))
 
-    async def visit(self, random: Random) -> None:
+    async def _visit(self, random: Random) -> None:
         """A session of a few turns; it may end in the middle of anything."""
         async with Client(self._address, self._notes) as client:
             for _ in range(random.randint(1, 5)):

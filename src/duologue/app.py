@@ -16,7 +16,6 @@ from duologue.config import Config
 from duologue.core.playout import Pacing
 from duologue.engines import Style
 from duologue.engines.lineup import Lineup
-from duologue.engines.speakable import as_written
 from duologue.errors import ClientError
 from duologue.languages import AUTO, Following
 from duologue.load import Gauge
@@ -122,11 +121,9 @@ class App:
         if style.language == AUTO:
             style = replace(style, language=Following().hear(self.lineup.texts.detect(text)))
         self.lineup.check_voice(style.voice)
-        voices = self.lineup.voices(style.language, style.voice)
+        voices = self.lineup.voices(style.language, style.voice, written=not self.config.conversation.speakable)
         if not voices:
             raise ClientError("language_not_spoken", f"no voice here speaks {style.language!r}")
-        if not self.config.conversation.speakable:
-            voices = tuple(map(as_written, voices))
         aloud = Aloud(text, rate, self.config.limits.engine_s)
         async with aclosing(aloud.by(voices, style)) as facts:
             async for fact in facts:

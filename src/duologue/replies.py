@@ -18,7 +18,6 @@ from duologue.conversation import ConversationManager
 from duologue.core.events import DraftSettled, Event, ReplyAudible, ReplyEnded, Turn
 from duologue.engines import Message, Piece, Prompt, Sound, Speaker, Style, Text
 from duologue.engines.lineup import Lineup
-from duologue.engines.speakable import as_written
 from duologue.errors import ClientError
 from duologue.feelings import Feelings, noted
 from duologue.protocols import Fact, Item, ReplyCall, ReplyRequest, Writing, call_item, reply_item
@@ -329,8 +328,10 @@ class Replies:
         return request.writing if request is not None and request.writing is not None else self._wishes.writing
 
     def _voices(self, style: Style) -> tuple[Speaker, ...]:
-        voices = self._lineup.voices(style.language, style.voice) or self._lineup.voices("en", style.voice)
-        return voices if self._wishes.settings.speakable else tuple(map(as_written, voices))
+        def of(language: str) -> tuple[Speaker, ...]:
+            return self._lineup.voices(language, style.voice, written=not self._wishes.settings.speakable)
+
+        return of(style.language) or of("en")
 
     def _all(self) -> list[Reply]:
         return [*([self.current] if self.current is not None else []), *self.asides.values()]

@@ -29,7 +29,7 @@ from duologue.engines import (
     Writer,
     placing,
 )
-from duologue.engines.speakable import speakable
+from duologue.engines.speakable import as_written, speakable
 from duologue.errors import ClientError, DuologueError
 from duologue.languages import TextDetector
 from duologue.places.thread import Lane
@@ -81,15 +81,16 @@ class Lineup:
             "emotion": self.emotion.about.name if self.emotion else "none",
         }
 
-    def voices(self, language: str, voice: str = "") -> tuple[Speaker, ...]:
+    def voices(self, language: str, voice: str = "", *, written: bool = False) -> tuple[Speaker, ...]:
         """The chain for a language, best first (`languages.LANGUAGES`), but before all the speaker who has the named voice, if
-        it can. A speaker that declares no languages speaks any.
+        it can. A speaker that declares no languages speaks any. `written`: they are given text as it stands, and not its words.
         """
         able = [
             speaker for speaker in self.speakers if not speaker.about.languages or language in speaker.about.languages
         ]
         able = languages.best_first(language, able, lambda speaker: speaker.about.name)
-        return tuple(sorted(able, key=lambda speaker: voice not in speaker.about.voices))
+        able = sorted(able, key=lambda speaker: voice not in speaker.about.voices)
+        return tuple(map(as_written, able) if written else able)
 
     def better(self, language: str, speaker: str) -> tuple[tuple[str, str], ...]:
         """The speakers that the table puts before this one for the language and that cannot speak it here, each with why."""

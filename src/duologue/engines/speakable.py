@@ -142,9 +142,8 @@ class Words:
             self.ordinal, self.year = _english_forms()
         self._dates, self._numbers, self._units = babel.dates, babel.numbers, babel.units
         self.pattern = re.compile(_pattern(self.little))
-        self.unit(
-            "length-kilometer", "1"
-        )  # reads what babel knows of the language: not in the middle of somebody's reply
+        # What babel knows of the language is read now: not in the middle of somebody's reply.
+        self.unit("length-kilometer", "1")
 
     def number(self, written: str) -> str:
         """Digits of any script, with the separators that this language's writers use."""

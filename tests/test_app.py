@@ -384,6 +384,32 @@ def test_beyond_the_machines_capacity_a_client_is_refused_with_a_reason_though_t
         lane.close()
 
 
+def test_who_comes_back_is_not_refused_for_the_work_that_was_done_for_them() -> None:
+    """They opened the page anew, say, while their old session waits for them to come back."""
+
+    async def main() -> None:
+        server = app(engines=lineup(lanes=(lane,)))
+        watching = asyncio.create_task(server.watch())
+        before = server.open_session(lambda fact: None)
+        running = asyncio.create_task(before.run())
+        lane.share = 0.85
+        await asyncio.sleep(12.0)
+        before.detach()
+        server.open_session(lambda fact: None).close()
+        before.attach(lambda fact: None, 0, 0.0)
+        await asyncio.sleep(12.0)
+        with pytest.raises(ClientError):
+            server.open_session(lambda fact: None)
+        running.cancel()
+        watching.cancel()
+
+    lane = Busy("voice")
+    try:
+        virtual.run(main())
+    finally:
+        lane.close()
+
+
 def test_a_rehearsal_on_engines_that_work_elsewhere_finds_that_a_conversation_costs_nothing_here() -> None:
     async def main() -> None:
         server = app()

@@ -36,14 +36,17 @@ def test_there_is_room_until_the_busiest_engine_would_be_too_busy() -> None:
     async def check() -> None:
         watched = gauge()
         watched.each = 0.1
-        assert watched.no_room([]) == ""
+        await worked(watched, 0.9)
+        assert watched.no_room() == ""  # whoever comes first
+        watched.came("her")
         await worked(watched, 0.65)
-        assert watched.no_room([60.0]) == ""
-        assert "voice would work 85%" in watched.no_room([60.0, 0.0])
+        assert watched.no_room() == ""
+        watched.came("him")
+        assert "voice would work 85%" in watched.no_room()
         await worked(watched, 0.75)
-        assert "voice would work 85%" in watched.no_room([60.0])
-        await worked(watched, 0.2)  # some have left
-        assert watched.no_room([60.0]) == ""
+        assert "voice would work 85%" in watched.no_room()
+        watched.left("him")  # and what was worked for him
+        assert watched.no_room() == ""
 
     on_the_clock(check())
 
@@ -52,8 +55,10 @@ def test_a_limit_of_nothing_looks_at_nothing() -> None:
     async def check() -> None:
         watched = gauge(limit=0.0)
         watched.each = 0.5
+        watched.came("her")
+        watched.came("him")
         await worked(watched, 1.0, late_s=0.2)
-        assert watched.no_room([0.0]) == ""
+        assert watched.no_room() == ""
         assert not watched.strained
 
     on_the_clock(check())
@@ -64,13 +69,14 @@ def test_a_late_loop_lets_nobody_in_though_no_engine_is_busy(caplog: pytest.LogC
         watched = gauge()
         with caplog.at_level(logging.WARNING):
             await worked(watched, 0.0, late_s=0.05)
-        assert "falls behind" in watched.no_room([60.0])
-        assert watched.no_room([]) == ""  # for the first one there is room
+        assert watched.no_room() == ""  # for the first one there is room
+        watched.came("her")
+        assert "falls behind" in watched.no_room()
         assert [record.message for record in caplog.records] == [
             "the event loop was held up for 50 ms: everybody's sound was late"
         ]
         await worked(watched, 0.0)
-        assert watched.no_room([60.0]) == ""
+        assert watched.no_room() == ""
 
     on_the_clock(check())
 
@@ -78,10 +84,13 @@ def test_a_late_loop_lets_nobody_in_though_no_engine_is_busy(caplog: pytest.LogC
 def test_drafts_are_not_worth_their_work_on_a_machine_that_is_full() -> None:
     async def check() -> None:
         watched = gauge()
-        await worked(watched, 0.49)
-        assert not watched.strained
+        watched.came("her")
         await worked(watched, 0.6)
-        assert watched.strained
+        alone = watched.strained  # then one takes nothing from anybody
+        watched.came("him")
+        two = watched.strained
+        await worked(watched, 0.49)
+        assert (alone, two, watched.strained) == (False, True, False)
 
     on_the_clock(check())
 

@@ -49,7 +49,7 @@ class App:
         self.config = config
         self.lineup = lineup
         self._names = names or _counting_names()
-        self._open: dict[Occupied, float] = {}  # and since when
+        self._open: set[Occupied] = set()
         self._metrics = Metrics()
         self._gauge = Gauge(config.limits.busy, self._metrics)
         self._transcriber = Transcriber(config.speech, config.limits.engine_s)
@@ -76,8 +76,7 @@ class App:
         if len(self._open) >= self.config.limits.sessions:
             self._metrics.refused("places")
             raise ClientError("server_full", f"all {self.config.limits.sessions} places are taken; try again later")
-        now = clock.now()
-        if why := self._gauge.no_room(now - since for since in self._open.values()):
+        if why := self._gauge.no_room():
             self._metrics.refused("load")
             raise ClientError("server_full", f"the machine is at its capacity: {why}; try again later")
         return Occupied(self, self.lineup, tell, pacing, turn_taking)
@@ -130,11 +129,13 @@ class App:
                 yield fact
 
     def _occupy(self, session: Occupied) -> None:
-        self._open[session] = clock.now()
+        self._open.add(session)
+        self._gauge.came(session)
         self._metrics.sessions(len(self._open))
 
     def _vacate(self, session: Occupied) -> None:
-        del self._open[session]
+        self._open.discard(session)
+        self._gauge.left(session)
         self._metrics.sessions(len(self._open))
 
     def _sinks(self, name: str) -> tuple[Sink, ...]:
@@ -173,10 +174,9 @@ class Occupied:
             pacing=pacing,
             turn_taking=turn_taking,
             sinks=self._sinks,
-            strained=lambda: len(app._open) > 1 and app._gauge.strained,  # alone, one takes nothing from anybody
+            strained=lambda: app._gauge.strained,
         )
         self.command = self.session.command
-        self.detach = self.session.detach
         app._occupy(self)
 
     async def run(self) -> None:
@@ -200,8 +200,14 @@ class Occupied:
                 if isinstance(sink, TraceFile):
                     sink.close()
 
+    def detach(self) -> None:
+        """The client is gone: it keeps its place while the session lasts, and needs nothing of the machine."""
+        self._app._gauge.left(self)
+        self.session.detach()
+
     def attach(self, tell: Callable[[Fact], None], turn: int, played_ms: float) -> None:
         """The client is back with another connection."""
+        self._app._gauge.came(self)
         self._tell = tell
         self.session.attach(self._told, turn, played_ms)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Sequence
 
 from duologue import clock
 from duologue.audio import FRAME_S
-from duologue.core.admission import Load, expected_share
+from duologue.core.admission import Company, Load, expected_share
 from duologue.metrics import Metrics
 from duologue.places.thread import Lane
 
@@ -43,6 +43,7 @@ class Gauge:
         self._limit = limit
         self._metrics = metrics
         self._load = Load()
+        self._company = Company()
         self._warned_at = float("-inf")
 
     async def watch(self, lanes: Sequence[Lane]) -> None:
@@ -61,20 +62,29 @@ class Gauge:
             self._warned_at = now
             log.warning("the event loop was held up for %.0f ms: everybody's sound was late", late_s * 1000)
 
-    def no_room(self, ages_s: Iterable[float]) -> str:
+    def came(self, who: Hashable) -> None:
+        """Somebody talks, and is there to listen."""
+        self._company.came(who, clock.now())
+
+    def left(self, who: Hashable) -> None:
+        """Or only lost the connection. Twice is fine."""
+        self._company.left(who, clock.now())
+
+    def no_room(self) -> str:
         """Why one more conversation would be too many, for people; "" if it would not. To whoever comes first there is room: on
         a machine too slow for one, one is the most that there can be."""
-        ages_s = tuple(ages_s)
-        if not self._limit or not ages_s:
+        if not self._limit or not self._company:
             return ""
+        now = clock.now()
         name, share = self._load.busiest
         if self._load.late_share > MOST_LATE:
             return f"it falls behind ({self._load.late_share:.0%} of the last moments came late)"
-        if (expected := expected_share(share, ages_s, self.each)) > self._limit:
+        expected = expected_share(share, self._company.here(now), self._company.gone(now), self.each)
+        if expected > self._limit:
             return f"with one more, {name} would work {expected:.0%} of the time, and {self._limit:.0%} is the most"
         return ""
 
     @property
     def strained(self) -> bool:
-        """Work that may turn out to be for nothing should not be begun."""
-        return bool(self._limit) and self._load.busiest[1] > STRAINED
+        """Work that may turn out to be for nothing should not be begun. One who is alone takes nothing from anybody."""
+        return bool(self._limit) and len(self._company) > 1 and self._load.busiest[1] > STRAINED

@@ -6,7 +6,7 @@ Pure bookkeeping over seconds worked; who works, and what is done with a client 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 WINDOW_S = 10.0
 """About one turn and its answer: over less, a conversation is either the user's or the reply's, and looks cheap or dear."""
@@ -43,9 +43,49 @@ class Load:
         return sum(late for _, late in self._late) / len(self._late) if self._late else 0.0
 
 
-def expected_share(share: float, ages_s: Iterable[float], each: float) -> float:
-    """What `share`, measured over the window, becomes when everybody has been here for all of it and one more has come.
+class Company:
+    """Who is in a conversation, and for how much of the last `WINDOW_S`; and who was."""
 
-    `ages_s` is how long each conversation has been there, `each` the share that one takes while it talks.
+    def __init__(self) -> None:
+        self._since: dict[Hashable, float] = {}
+        self._left: deque[tuple[float, float]] = deque()  # from when until when; of the last window
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def came(self, who: Hashable, now: float) -> None:
+        self._since.setdefault(who, now)
+
+    def left(self, who: Hashable, now: float) -> None:
+        """Twice is fine."""
+        if (since := self._since.pop(who, None)) is not None:
+            self._forget(now)
+            self._left.append((since, now))
+
+    def here(self, now: float) -> list[float]:
+        """Of each who is here, the part of the window (0 to 1)."""
+        return [_part(since, now, now) for since in self._since.values()]
+
+    def gone(self, now: float) -> float:
+        """The parts of all who were here, together."""
+        self._forget(now)
+        return sum(_part(since, until, now) for since, until in self._left)
+
+    def _forget(self, now: float) -> None:
+        while self._left and self._left[0][1] <= now - WINDOW_S:
+            self._left.popleft()
+
+
+def _part(since: float, until: float, now: float) -> float:
+    return (until - max(since, now - WINDOW_S)) / WINDOW_S
+
+
+def expected_share(share: float, here: Sequence[float], gone: float, each: float) -> float:
+    """What `share`, measured over the window, becomes when all who are here have been for all of it and one more has come.
+
+    `here` and `gone` are as `Company` gives them: what was worked for those who have left goes with them. `each` is the share
+    that one takes while it talks.
     """
-    return share + each * (1.0 + sum(max(0.0, 1.0 - age_s / WINDOW_S) for age_s in ages_s))
+    there = sum(here)
+    lasting = share * there / (there + gone) if gone else share
+    return lasting + each * (1.0 + sum(1.0 - part for part in here))

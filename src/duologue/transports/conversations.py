@@ -76,8 +76,10 @@ class Conversation:
         if line is not self._line:
             return
         self._line = None
-        if ending.lost and self._resume_s and self.begun.is_set() and not self._over:
+        alive = self.begun.is_set() and not self._over
+        if alive:
             self._session.detach()
+        if alive and ending.lost and self._resume_s:
             self._timer = asyncio.get_running_loop().call_later(self._resume_s, self.end)
         else:
             self.end()

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import xllamacpp
 
-from duologue.engines import llama
+from duologue.engines import llama_server
 
 TEMPLATE = """\
 {%- if messages[0].role == 'system' or tools %}{{- '<|im_start|>system\\n' }}
@@ -37,12 +37,12 @@ Where a tool's arguments can have no "@", nothing else changes."""
 @contextmanager
 def serving(folder: Path, slots: int = 2) -> Iterator[str]:
     """The base URL of the chat endpoint. All requests must be over when it ends."""
-    parameters = llama._parameters(next(folder.glob("*.gguf")), llama.Settings(slots=slots, context=1_024))
+    parameters = llama_server.parameters_of(llama_server.weights(folder), slots, 1_024, threads=1, reading_threads=2)
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0
     parameters.n_threads_http = 4
     parameters.endpoint_slots = True
     parameters.chat_template = TEMPLATE
-    with llama._signals_kept():
+    with llama_server.signals_kept():
         server = xllamacpp.Server(parameters)
     yield f"{server.listening_address}/v1"
     del server

@@ -42,6 +42,9 @@ class Kept:
     speaker: str = ""
     passed_over: list[tuple[str, str]] = field(default_factory=list)
     unmet: str = ""
+    wants: int | None = None
+    """Characters that are enough until there is `more`."""
+    more: asyncio.Event = field(default_factory=asyncio.Event)
 
     def end_text(self) -> None:
         self.ended += 1
@@ -58,6 +61,10 @@ class Kept:
         made = sum(item.seconds for item in self.items if isinstance(item, Sound))
         heard = clock.now() - self.began_at if self.plays and self.began_at is not None else 0.0
         return max(0.0, made - heard)
+
+    async def wanted(self) -> None:
+        if self.wants is not None and len(self.text()) >= self.wants:
+            await self.more.wait()
 
     def may_speak(self) -> bool:
         return self.in_hand_s() < self.limit_s
@@ -152,6 +159,29 @@ def test_the_voice_waits_while_it_may_not_speak_and_no_time_limit_counts_meanwhi
         kept.limit_s = 99.0
         await working
         assert kept.spoken() == REPLY
+
+    virtual.run(main())
+
+
+def test_no_more_is_written_than_is_wanted_and_no_time_limit_counts_meanwhile() -> None:
+    async def main() -> None:
+        kept, voice = Kept(wants=20), Listing()
+        working = asyncio.create_task(answer(kept, [voice], timeout_s=2.0).run(tokens(REPLY, 0.0)))
+        await asyncio.sleep(60.0)
+        assert 20 <= len(kept.text()) < 30
+        assert 0 < len(kept.spoken()) <= len(kept.text())
+        kept.more.set()
+        await working
+        assert kept.spoken() == REPLY
+
+    virtual.run(main())
+
+
+def test_what_nobody_says_is_written_to_its_end() -> None:
+    async def main() -> None:
+        kept = Kept(wants=20)
+        await answer(kept, []).run(tokens(REPLY, 0.0))
+        assert kept.text() == REPLY
 
     virtual.run(main())
 

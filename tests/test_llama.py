@@ -5,7 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 
 from duologue import clock
 from duologue.config import Limits
-from duologue.engines import Loading, Message, Piece, Prompt, Reading, Text, Tool, Writer, llama
+from duologue.engines import Loading, Message, Piece, Prompt, Reading, Text, Tool, Writer, llama, llama_server
 from duologue.errors import ConfigError, EngineError
 from duologue.models import open_store
 from duologue.places.thread import Lane
@@ -82,7 +82,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Server], llama.
     writers = []
 
     def make(server: Server) -> llama.LlamaWriter:
-        monkeypatch.setattr(llama, "serve", lambda model, settings: server)
+        monkeypatch.setattr(llama, "serve", lambda model, **settings: server)
         writers.append(llama.LlamaWriter(Path("x.gguf"), llama.Settings(slots=2)))
         return writers[-1]
 
@@ -114,6 +114,52 @@ def read(processed: int, total: int) -> dict[str, Any]:
     return {"prompt_progress": {"processed": processed, "total": total}, "choices": []}
 
 
+def cut_short(text: str) -> dict[str, Any]:
+    return {"choices": [{"delta": {"content": text}, "finish_reason": "length"}]}
+
+
+def parts(*answers: Sequence[dict[str, Any]]) -> Server:
+    """Each request gets the next."""
+    left = iter(answers)
+
+    def play(callback: Callable[[dict[str, Any]], bool]) -> None:
+        any(callback(event) for event in next(left))
+
+    return Server(play)
+
+
+def test_the_first_tokens_of_a_reply_are_written_and_the_rest_when_it_is_asked_for(serve: Serve) -> None:
+    server = parts([token("Paris"), token(" is"), cut_short("")], [token(" it."), cut_short("")])
+
+    async def main(writer: llama.LlamaWriter) -> list[int]:
+        return [len(server.requests) async for _ in writer.write(Prompt("c", QUESTION))]
+
+    assert asyncio.run(main(serve(server))) == [1, 1, 2]
+    first, rest = server.requests
+    assert (first["max_tokens"], rest["max_tokens"]) == (8, 72)
+    assert rest["messages"] == [*first["messages"], {"role": "assistant", "content": "Paris is"}]
+
+
+def test_a_reply_that_ends_within_its_first_tokens_is_asked_for_once(serve: Serve) -> None:
+    server = replies(token("Paris."), {"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    assert asyncio.run(words(serve(server))) == "Paris."
+    assert len(server.requests) == 1
+
+
+def test_no_more_words_are_asked_for_than_the_prompt_allows(serve: Serve) -> None:
+    server = parts(*[[cut_short("on and on")]] * 3)
+    asyncio.run(given(serve(server), Prompt("c", QUESTION, max_tokens=10)))
+    asyncio.run(given(serve(server), Prompt("c", QUESTION, max_tokens=3)))
+    assert [request["max_tokens"] for request in server.requests] == [8, 2, 3]
+
+
+def test_after_a_message_of_its_own_the_model_writes_in_one_go(serve: Serve) -> None:
+    """llama.cpp would go on with the last message of two, but not with the first."""
+    server = parts([cut_short("And you?")])
+    asyncio.run(words(serve(server), *QUESTION, Message("assistant", "Paris.")))
+    assert [request["max_tokens"] for request in server.requests] == [80]
+
+
 def test_a_prompt_that_is_being_read_is_told_batch_by_batch(serve: Serve) -> None:
     writer = serve(replies(read(32, 50), read(50, 50), token("Paris.")))
     assert asyncio.run(given(writer, Prompt("c", QUESTION))) == [Reading(32, 50), Reading(50, 50), Text("Paris.")]
@@ -138,7 +184,7 @@ def test_requests_name_their_slot_and_keep_its_cache(serve: Serve) -> None:
     asyncio.run(writer.prefill(Prompt("b", QUESTION)))
     assert [request["id_slot"] for request in server.requests] == [0, 1, 0, 1]
     assert all(request["cache_prompt"] for request in server.requests)
-    assert [request["max_tokens"] for request in server.requests] == [80, 80, 80, 0]
+    assert [request["max_tokens"] for request in server.requests] == [8, 8, 8, 0]
 
 
 def test_without_instructions_the_model_gets_guidance_and_with_them_only_these(serve: Serve) -> None:
@@ -270,7 +316,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], llama.L
 
     def make(made_for: int = 100) -> llama.LlamaWriter:
         server = Counted(made_for)
-        monkeypatch.setattr(llama, "serve", lambda model, settings: server)
+        monkeypatch.setattr(llama, "serve", lambda model, **settings: server)
         writers.append(llama.LlamaWriter(Path("x.gguf"), llama.Settings(context=100, max_tokens=20)))
         return writers[-1]
 
@@ -514,6 +560,18 @@ def test_it_knows_the_capital_of_france(writer: llama.LlamaWriter) -> None:
 
 
 @pytest.mark.models
+def test_in_parts_it_writes_what_it_would_write_in_one_go(folder: Path, writer: llama.LlamaWriter) -> None:
+    def told(writer: llama.LlamaWriter, count: int) -> str:
+        return asyncio.run(words(writer, Message("user", "How do I cook rice?"), conversation=f"parts {count}"))
+
+    whole = llama.LlamaWriter(llama_server.weights(folder), llama.Settings(first_tokens=80))
+    try:
+        assert told(writer, 1) == told(whole, 1)
+    finally:
+        whole.close()
+    assert len(told(writer, 2)) > 40
+
+
 def test_without_instructions_a_reply_is_short(writer: llama.LlamaWriter) -> None:
     reply = asyncio.run(words(writer, Message("user", "Hello, who are you?"), conversation="bare"))
     assert 1 <= len(reply.split()) <= 30

@@ -197,6 +197,22 @@ def test_the_voice_waits_while_a_draft_has_enough_and_the_listener_is_far_behind
     on_wire(check, Pacing(draft_s=1.0, ahead_s=2.0))
 
 
+def test_a_draft_that_can_be_heard_wants_no_more_text_before_its_release() -> None:
+    async def check(wire: Wire) -> None:
+        wire.reply.give(Text("Hello "))
+        await wire.reply.wanted()
+        wire.sound(0.5)
+        more = asyncio.create_task(wire.reply.wanted())
+        await asyncio.sleep(1.0)
+        assert not more.done()
+        wire.reply.release()
+        await more
+        wire.sound(0.5)
+        await wire.reply.wanted()
+
+    on_wire(check)
+
+
 def test_the_onset_is_where_the_sound_can_be_heard() -> None:
     async def check(wire: Wire) -> None:
         quiet = np.full(RATE // 10, 0.001, np.float32)

@@ -45,6 +45,10 @@ class Taker(Protocol):
         """Seconds of sound made and not yet heard."""
         ...
 
+    async def wanted(self) -> None:
+        """Until there should be more text, where a voice says it."""
+        ...
+
     def may_speak(self) -> bool:
         """Whether there should be more sound now."""
         ...
@@ -105,6 +109,8 @@ class Answer:
                     self._more.set()
                     if self._spend():
                         break
+                    if self._voices:
+                        await self._taker.wanted()
         self._clauses.end()
         self._taker.end_text()
         self._more.set()

@@ -75,6 +75,8 @@ class Reply:
         self._rate = rate
         self._tell = tell
         self._changed = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._wanted.set()
         self._words = WordStream()
         self._ready: list[
             tuple[str | ToolCallPart | ToolCall | ReplyVoice, float]
@@ -111,6 +113,7 @@ class Reply:
         if not self.prepared and (self.onset_s is not None if self.spoken else bool(self._ready)):
             self.prepared = True
             if self.released_at is None:
+                self._wanted.clear()
                 self._prepared()
 
     def end_text(self) -> None:
@@ -146,6 +149,11 @@ class Reply:
     def in_hand_s(self) -> float:
         return self.playout.in_hand_s(clock.now())
 
+    async def wanted(self) -> None:
+        """Until there should be more text. A draft that can be heard needs none before it is released: by then the user may have
+        said something else, and the core is better spent on hearing it."""
+        await self._wanted.wait()
+
     def may_speak(self) -> bool:
         """Whether the voice should go on: it waits while a draft has enough, or the listener is far behind."""
         limit_s = self._pacing.draft_s if self.released_at is None else self._pacing.ahead_s
@@ -163,6 +171,7 @@ class Reply:
         name = self.request.name if self.request else ""
         self._tell(ReplyBegan(self.turn.number, name, self.spoken, answers))
         self.playout.resume(self.released_at)
+        self._wanted.set()
         self._tell_ready()
         self._changed.set()
 

@@ -135,7 +135,8 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """So many of the prompt's `total` tokens are read, and there is nothing to say yet. A writer that gives these while it reads
-    a long prompt is known to live: without them it is given up after `limits.engine_s`. Nobody hears of them."""
+    a long prompt is known to live: without them it is given up after `limits.engine_s`. One that writes in parts may read again
+    between them. Nobody hears of these."""
 
     read: int
     total: int

@@ -4,31 +4,26 @@ A slot keeps what its model has read, so that a turn costs only its new words. C
 the slot of the one that was silent longest. Replies at the same time come token by token in turn, each at its share of the speed;
 those beyond the number of slots wait in order. Of a conversation that has outgrown its slot the oldest exchanges are left out.
 
-What llama.cpp's server does on its own, and what is done about it here: it listens for HTTP, so it is given a socket file
-that is gone before anyone can know of it; and it takes SIGINT and SIGTERM for itself, so they are given back.
+Of a reply the first tokens are written at once, and the rest when its reader asks for more: a draft, which can be heard and is
+not yet, then leaves the core to the voice that says it, and what nobody may ever hear is not written. To go on costs 6 ms.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
-import signal
-import tempfile
 import threading
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
-import xllamacpp
-
 from duologue.engines import About, Loading, Message, Piece, Prompt, Reading, Text, Tool, llama_tools
 from duologue.engines import settings as settings_table
 from duologue.engines.context import without_oldest
+from duologue.engines.llama_server import close, serve, weights
 from duologue.engines.llama_tools import CallText
 from duologue.engines.tool_calls import new_id, offered
 from duologue.errors import ConfigError, EngineError
@@ -36,9 +31,6 @@ from duologue.places.thread import Lane
 
 MODEL: Final = "smollm2-135m-instruct"
 ROLES: Final = get_args(get_type_hints(Message)["role"])
-
-BATCH: Final = 32
-"""Tokens read at a time, and so what may still be read after a cancel; larger batches were no faster."""
 
 STOP: Final = ["\n"]
 """A spoken answer is one paragraph; what small models put after it is a list or a second try."""
@@ -61,6 +53,9 @@ class Settings:
     reading_threads: int = 2  # that read a prompt, at a turn's end; one is faster where all cores are taken
     slots: int = 4  # conversations that keep their cache; each costs `context` times 23 kB with the packaged model
     context: int = 2_048  # tokens a conversation may hold, instructions and reply included
+    first_tokens: int = (
+        8  # of a reply, written at once; the rest when it is asked for, and a draft first asks for its sound
+    )
     max_tokens: int = 80  # of a reply: some 60 words, 20 s of speech
     temperature: float = 0.0  # the likeliest words: from 0.2 up the packaged model wanders off, at times into French
     top_p: float = 0.9  # only where there is a temperature
@@ -79,12 +74,21 @@ class LlamaWriter:
         # A thread is a slot at work: more would only wait inside llama.cpp, which serves all slots with one thread of its own.
         self._lane = Lane("llama", settings.slots, one_server=True)
         self.lanes = (self._lane,)
-        self._servers = [serve(model, settings)]
+        self._servers = [
+            serve(
+                model,
+                slots=settings.slots,
+                context=settings.context,
+                threads=settings.threads,
+                reading_threads=settings.reading_threads,
+            )
+        ]
         self.close = weakref.finalize(self, close, self._calls, self._lane, self._servers)
         """Ends all replies, waits for them, frees the model. Once is enough; without it, it happens at exit."""
 
     async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
-        """At most `max_tokens` of words, and no more than these wait for a slow reader; or one call (see `llama_tools`).
+        """At most `max_tokens` of words, and no more than these wait for a slow reader; or one call (see `llama_tools`). Of words
+        no more than the first tokens are written before more is asked for.
 
         A call is made if it must be; if it may be, and the user spoke last, as the model wishes. Raises `EngineError`:
         prompt_too_long (the last message alone, or the tools), bad_prompt, call_too_long, engine_closed, engine_failed.
@@ -107,11 +111,14 @@ class LlamaWriter:
             call = self._call(llama_tools.aside(prompt, tools), **llama_tools.calling(tools, prompt.max_tokens))
         else:
             written = _Words()
-            call = self._call(prompt, **self._words(prompt))
-        async with _Running(call, self._run(call)) as running:
-            async for item in running:
-                for piece in [item] if isinstance(item, Reading) else written.push(item):
-                    yield piece
+            call = self._words(prompt)
+        more: _Call | None = call
+        while more is not None:
+            async with _Running(more, self._run(more)) as running:
+                async for item in running:
+                    for piece in [item] if isinstance(item, Reading) else written.push(item):
+                        yield piece
+            more = more.rest()
         for piece in written.end():
             yield piece
 
@@ -128,12 +135,15 @@ class LlamaWriter:
     def forget(self, conversation: str) -> None:
         self._slots.forget(conversation)
 
-    def _words(self, prompt: Prompt) -> dict[str, Any]:
-        most = self._settings.max_tokens
-        request: dict[str, Any] = {"max_tokens": min(most, prompt.max_tokens or most)}
-        if prompt.messages[-1:] and prompt.messages[-1].role == "tool":
+    def _words(self, prompt: Prompt) -> _Call:
+        most = min(self._settings.max_tokens, prompt.max_tokens or self._settings.max_tokens)
+        last = prompt.messages[-1].role if prompt.messages else ""
+        # llama.cpp goes on with a message of the model's; not with the second of two.
+        first = most if last == "assistant" else min(most, self._settings.first_tokens)
+        request: dict[str, Any] = {"max_tokens": first}
+        if last == "tool":
             request["dry_multiplier"] = 0.0  # what a call gave is there to be repeated
-        return request
+        return self._call(prompt, later=most - first, **request)
 
     async def _prefill(self, prompt: Prompt) -> None:
         call = self._call(prompt, max_tokens=0, add_generation_prompt=False)
@@ -153,13 +163,13 @@ class LlamaWriter:
             if call.is_prefill:
                 call.stop()
 
-    def _call(self, prompt: Prompt, **request: Any) -> _Call:
+    def _call(self, prompt: Prompt, later: int = 0, **request: Any) -> _Call:
         if not prompt.messages or any(message.role not in ROLES for message in prompt.messages):
             raise EngineError(
                 "llama", f"a prompt has messages of {', '.join(ROLES)}", code="bad_prompt", retryable=False
             )
         room = self._settings.context - max(self._settings.max_tokens, request["max_tokens"])
-        return _Call(self._slots, prompt, room, _sampling(self._settings) | request)
+        return _Call(self._slots, prompt, room, _sampling(self._settings) | request, later)
 
     async def _run(self, call: _Call) -> None:
         """One call on the lane; its pieces end with an empty one, whatever happens. A reply waits for no prefill."""
@@ -223,9 +233,10 @@ class Slots:
 
 
 class _Call:
-    """One request to the server: made on the loop, run on a thread. Its prompt may have `room` tokens."""
+    """One request to the server: made on the loop, run on a thread. Its prompt may have `room` tokens; if what it asks for does
+    not end the reply, `later` tokens may follow."""
 
-    def __init__(self, slots: Slots, prompt: Prompt, room: int, request: Mapping[str, Any]) -> None:
+    def __init__(self, slots: Slots, prompt: Prompt, room: int, request: Mapping[str, Any], later: int = 0) -> None:
         self._slots = slots
         self._conversation = prompt.conversation
         self._messages = _guided(prompt.messages)
@@ -233,6 +244,9 @@ class _Call:
         self._retention = prompt.retention
         # With its progress reported, a request calls back after every batch, and so can be stopped while it reads.
         self._request = {**request, "stream": True, "return_progress": True, "cache_prompt": True}
+        self._later = later
+        self._written = ""
+        self._cut_short = False
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
         self._size = 0  # of the prompt, in tokens: the server counts before it reads
@@ -246,6 +260,15 @@ class _Call:
     def stop(self) -> None:
         """The server is told at its next callback: after the token or the batch at hand."""
         self._stopped.set()
+
+    def rest(self) -> _Call | None:
+        """Once it has run: what asks for the rest of the reply, on from where this one ended. None if that was its end."""
+        if not self._later or not self._cut_short:
+            return None
+        said = [*self._messages, Message("assistant", self._written)]
+        prompt = Prompt(self._conversation, said, retention=self._retention)
+        room = self._room + self._request["max_tokens"]
+        return _Call(self._slots, prompt, room, {**self._request, "max_tokens": self._later})
 
     def run(self, server: Any) -> None:
         """Blocks until the reply ends or is stopped, leaving out the oldest exchanges until the prompt fits."""
@@ -286,7 +309,9 @@ class _Call:
                 self._post(Reading(progress["processed"], progress["total"]))
         for choice in event.get("choices", ()):
             if piece := choice["delta"].get("content"):
+                self._written += piece
                 self._post(piece)
+            self._cut_short = choice.get("finish_reason") == "length"
         return self._size > self._room or self._stopped.is_set()
 
     def _post(self, piece: str | Reading) -> None:
@@ -346,43 +371,6 @@ def load(loading: Loading) -> LlamaWriter:
     return LlamaWriter(weights(loading.model(settings.model)), settings)
 
 
-def weights(folder: Path) -> Path:
-    """Raises `ConfigError`: model_missing."""
-    found = sorted(folder.glob("*.gguf"))
-    if not found:
-        raise ConfigError("model_missing", f"there is no .gguf file in {folder}")
-    return found[0]
-
-
-def serve(model: Path, settings: Settings) -> Any:
-    """A running server, warm. It holds Python's lock while it loads. Raises `EngineError`: engine_load_failed."""
-    parameters = _parameters(model, settings)
-    with tempfile.TemporaryDirectory(prefix="duologue-") as folder, _signals_kept():
-        parameters.hostnames = [f"{folder}/llama.sock"]  # a name that ends so is a socket file to llama.cpp, not a host
-        try:
-            server = xllamacpp.Server(parameters)
-        except RuntimeError as error:
-            raise EngineError(
-                "llama", f"llama.cpp cannot load {model}", code="engine_load_failed", retryable=False
-            ) from error
-    server.handle_chat_completions({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})
-    return server
-
-
-def _parameters(model: Path, settings: Settings) -> Any:
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(model)
-    parameters.n_parallel = settings.slots
-    parameters.n_ctx = settings.context * settings.slots
-    parameters.n_batch = parameters.n_ubatch = BATCH
-    parameters.cpuparams.n_threads = settings.threads
-    parameters.cpuparams_batch.n_threads = min(settings.reading_threads, os.cpu_count() or 1)
-    parameters.n_threads_http = 1
-    parameters.cache_ram_mib = 0  # a second copy of what slots hold; pinned slots never look there
-    parameters.verbosity = -1  # llama.cpp writes to stderr what is already in the errors it returns
-    return parameters
-
-
 def _sampling(settings: Settings) -> dict[str, Any]:
     return {
         "temperature": settings.temperature,
@@ -400,28 +388,3 @@ def _sampling(settings: Settings) -> dict[str, Any]:
 
 def _failure(error: Mapping[str, Any]) -> EngineError:
     return EngineError("llama", str(error.get("message", error)), retryable=int(error.get("code", 500)) >= 500)
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Puts SIGINT and SIGTERM back as they were, in C: Python's `signal` works in the main thread only, and does not know
-    that its handlers were replaced."""
-    process = ctypes.CDLL(None)
-    kept = {
-        number: ctypes.create_string_buffer(512) for number in (signal.SIGINT, signal.SIGTERM)
-    }  # any struct sigaction
-    for number, action in kept.items():
-        process.sigaction(number, None, action)
-    try:
-        yield
-    finally:
-        for number, action in kept.items():
-            process.sigaction(number, action, None)
-
-
-def close(calls: Collection[_Call], lane: Lane, servers: list[Any]) -> None:
-    """llama.cpp ends the whole process if its server goes while a call waits for it; hence the order."""
-    for call in list(calls):
-        call.stop()
-    lane.close()
-    servers.clear()

@@ -15,12 +15,14 @@ import math
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from duologue.audio import Audio
 from duologue.engines import About, Loading, TurnDetector, llama, smart_turn
 from duologue.engines import settings as settings_table
+from duologue.engines.llama_server import close, serve, weights
 from duologue.errors import EngineError
 from duologue.places.thread import Lane, yield_processor
 
@@ -62,7 +64,7 @@ class SoundAndWords:
         self._servers = [words]
         self._lane = Lane("turn_words")
         self.lanes = (self._lane,)
-        self.close = weakref.finalize(self, llama.close, (), self._lane, self._servers)
+        self.close = weakref.finalize(self, close, (), self._lane, self._servers)
 
     async def complete(self, audio: Audio, text: str) -> float:
         return await self._sound.complete(audio, text)
@@ -102,12 +104,11 @@ def load(loading: Loading) -> SoundAndWords:
     """
     settings = settings_table.read(Settings(), loading.settings, "sound_and_words")
     sound = smart_turn.load(Loading(loading.model, loading.lane, {"threads": settings.threads}))
-    threads = settings.threads
-    words = llama.Settings(threads=threads, reading_threads=threads, slots=1, context=CONTEXT_TOKENS)
-    return SoundAndWords(sound, _serve(llama.weights(loading.model(settings.model)), words))
+    return SoundAndWords(sound, _serve(weights(loading.model(settings.model)), settings.threads))
 
 
-def _serve(model: Path, settings: llama.Settings) -> Any:
+def _serve(model: Path, threads: int) -> Any:
     """Its threads yield, as the one that starts them does: the answer is wanted a while after the reply's first words are."""
+    start = partial(serve, model, slots=1, context=CONTEXT_TOKENS, threads=threads, reading_threads=threads)
     with ThreadPoolExecutor(1, initializer=yield_processor) as pool:
-        return pool.submit(llama.serve, model, settings).result()
+        return pool.submit(start).result()

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import xllamacpp
 
-from duologue.engines import Loading, llama
+from duologue.engines import Loading, llama_server
 from duologue.engines import settings as settings_table
 from duologue.engines.voxtral_http import Settings as Asking
 from duologue.engines.voxtral_http import VoxtralHttp
@@ -107,7 +107,7 @@ def _serve(settings: Settings, path: Path) -> Any:
     parameters.cache_ram_mib = 0
     parameters.verbosity = -1
     parameters.hostnames = [str(path)]
-    with llama._signals_kept():
+    with llama_server.signals_kept():
         server = xllamacpp.Server(parameters)
     server.handle_chat_completions({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})
     return server

@@ -162,7 +162,7 @@ def figures(crowds: Sequence[Crowd]) -> list[Figure]:
     if len(crowds) > 1 and crowds[1].refused and all(crowd.answers_ms for crowd in crowds[:2]):
         at, twice = (float(np.percentile(crowd.answers_ms, 95)) for crowd in crowds[:2])
         told.append(
-            Figure("p95 beyond capacity, by that at it", "ratio", [], twice / at, {"overall": MOST_WORSE}, needs=0)
+            Figure("p95 beyond capacity ÷ p95 at capacity", "ratio", [], twice / at, {"overall": MOST_WORSE}, needs=0)
         )
     return told
 

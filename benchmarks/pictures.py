@@ -29,7 +29,7 @@ def write(run: Mapping[str, Any], folder: Path) -> list[Path]:
 def drawn(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each picture that the run has the figures for."""
     details = run.get("details", {})
-    if "voice to voice" in run["figures"]:
+    if "endpoint, from the voice's end" in run["figures"]:  # and not its end alone
         yield "waterfall", waterfall({"median": run["figures"]})
     if "turns" in details:
         yield "turns", cut_offs(details["turns"])

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks import pictures, runs
+from benchmarks.cuts import Cut
 from benchmarks.switches import SWITCHES
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "latency.md"
@@ -42,8 +43,8 @@ energy or as the session hears it, to the first sample of the reply that can be 
 """
 
 THREAD_SHOWN: Final[Mapping[str, tuple[str, str]]] = {
-    "sound made, s a s": ("sound made, s a s", ""),
-    "tokens a s": ("tokens a s", ""),
+    "seconds of sound a second": ("sound made, s a s", ""),
+    "tokens a second": ("tokens a s", ""),
     "first token, ms": ("first token", "median_ms"),
     "its p95": ("first token", "p95_ms"),
     "first sound, ms": ("first sound", "median_ms"),
@@ -53,6 +54,9 @@ THREAD_SHOWN: Final[Mapping[str, tuple[str, str]]] = {
     "cores": ("cores", ""),
 }
 """Each column of the table, and where a round has it."""
+
+CUTS: Final = (Cut.MID_SENTENCE.value, Cut.BETWEEN.value)
+"""What a technique's milliseconds must not be paid with."""
 
 SECTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "bargein": ("Speaking over the reply", ""),
@@ -112,7 +116,7 @@ def _longest(figures: Mapping[str, Any]) -> str:
     parts = pictures.parts(figures)
     name, ms = max(parts, key=lambda part: part[1], default=("nothing was measured", 0.0))
     whole = sum(value for _, value in parts)
-    return f"until the {name} stage {ms:.0f} of {whole:.0f} ms pass (medians)."
+    return f"until “{name}” {ms:.0f} of {whole:.0f} ms pass (medians)."
 
 
 def _techniques(found: Mapping[str, Run]) -> Iterator[str]:
@@ -125,13 +129,13 @@ def _techniques(found: Mapping[str, Run]) -> Iterator[str]:
     rows = [("everything on", found["v2v"])] + [
         (f"without {name[8:].replace('-', ' ')}", found[name]) for name in names
     ]
-    yield _table(
-        ["", "turns", "median ms", "p95 ms"], [_of(name, run["figures"]["voice to voice"]) for name, run in rows]
-    )
+    yield _table(["", "turns", "median ms", "p95 ms", *CUTS], [_of(name, run["figures"]) for name, run in rows])
 
 
-def _of(name: str, figure: Mapping[str, Any]) -> list[str]:
-    return [name, str(figure["n"]), _number(figure.get("median")), _number(figure.get("p95"))]
+def _of(name: str, figures: Mapping[str, Any]) -> list[str]:
+    heard = figures["voice to voice"]
+    cuts = (round(figures[cut]["overall"] * figures[cut]["n"]) for cut in CUTS)
+    return [name, str(heard["n"]), _number(heard.get("median")), _number(heard.get("p95")), *map(str, cuts)]
 
 
 def _turns(found: Mapping[str, Run]) -> Iterator[str]:
@@ -158,7 +162,11 @@ def _turns(found: Mapping[str, Run]) -> Iterator[str]:
     yield _table(["kind", "cut-offs", "mean wait ms", "p95 ms", "policy"], rows)
     now = told["families"]["in force"][0]
     cut = f"{now['false_cut_offs']:.1%} ({now['cut']} of {now['holds']})"
-    yield f"The settings in force when this was recorded cut off {cut} and wait {now['mean_wait_ms']:.0f} ms.\n"
+    yield (
+        f"The settings in force when this was recorded cut off {cut} and wait {now['mean_wait_ms']:.0f} ms. Many of these "
+        "recordings are of people who pause in mid-thought; a question as above is seldom cut off. A turn that was closed "
+        "within a pause is opened again if the voice comes back soon and little of the reply was heard.\n"
+    )
     yield _machine(found["turns"])
 
 
@@ -170,12 +178,16 @@ def _threads(found: Mapping[str, Run]) -> Iterator[str]:
     yield "## Threads\n"
     yield (
         "All engines at work at once: two voices and two replies without a pause, a turn judged and an utterance heard every "
-        "half second, eight microphones on the loop. Medians of "
-        f"{len(measured) // len({each['name'] for each in measured})} rounds.\n"
+        f"half second, eight microphones on the loop.{_rounds(measured)}\n"
     )
     rows = [[name, *_under([each for each in measured if each["name"] == name])] for name in _names(measured)]
     yield _table(["threads", *THREAD_SHOWN], rows)
     yield _machine(found["threads"])
+
+
+def _rounds(measured: Sequence[Mapping[str, Any]]) -> str:
+    rounds = len(measured) // len(_names(measured))
+    return f" Medians of {rounds} rounds." if rounds > 1 else ""
 
 
 def _names(measured: Sequence[Mapping[str, Any]]) -> list[str]:

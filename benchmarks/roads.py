@@ -96,7 +96,7 @@ def figures(asked: Sequence[Asked]) -> list[Figure]:
 
 
 def _less_native(asked: Sequence[Asked], name: str, most_ms: float) -> list[Figure]:
-    """Of the questions that both roads answered after their end."""
+    """Of the questions that both roads answered after their end: the medians' difference over all, else question by question."""
     pairs = [(question.get(name, -1.0), question.get("native", -1.0)) for question in asked]
     whole = [(there, native) for there, native in pairs if min(there, native) >= 0]
     medians = np.median(whole, axis=0) if whole else None
@@ -104,10 +104,7 @@ def _less_native(asked: Sequence[Asked], name: str, most_ms: float) -> list[Figu
     differences = [there - native for there, native in whole]
     left_out = [float(pair not in whole) for pair in pairs]
     return [
-        Figure(
-            f"{name} less native, of the medians", "ms", [there for there, _ in whole], added, {"overall": most_ms}, 8
-        ),
-        Figure(f"{name} less native, question by question", "ms", differences),
+        Figure(f"{name} less native", "ms", differences, added, {"overall": most_ms}, 8),
         Figure(f"left out of {name} less native", "questions", left_out, sum(left_out)),
     ]
 

@@ -18,6 +18,9 @@ def run(**more: Any) -> dict[str, Any]:
         name: {"n": 66, "unit": "ms", "median": median, "p95": 2 * median, "worst": 900.0}
         for name, median in {"endpoint, from the voice's end": 200.0, "voice to voice": 280.0}.items()
     }
+    figures |= {
+        cut: {"n": 66, "unit": "share", "overall": share} for cut, share in zip(report.CUTS, (0.03, 0.0), strict=True)
+    }
     return {"machine": MACHINE, "figures": figures, "details": {}} | more
 
 
@@ -26,6 +29,13 @@ def test_the_page_is_what_the_stored_runs_say() -> None:
     assert report.PAGE.read_text(encoding="utf-8") == report.page(found)
     for name, svg in report.images(found).items():
         assert (report.IMAGES / name).read_text(encoding="utf-8") == svg, name
+
+
+def test_no_picture_is_drawn_over_another() -> None:
+    soaked = run(figures={"voice to voice": {"n": 9, "unit": "ms", "median": 1.0, "p95": 2.0, "worst": 3.0}})
+    alone = report.images({"v2v": run()})
+    assert alone.keys() == {"waterfall.svg"}
+    assert report.images({"v2v": run(), "soak": soaked}) == alone
 
 
 def test_without_runs_it_says_how_to_make_them() -> None:
@@ -42,8 +52,8 @@ def test_every_command_that_it_names_can_be_given(command: str) -> None:
 def test_a_technique_is_shown_beside_everything_on() -> None:
     found = {"v2v": run(), "without-drafts": run()}
     made = report.page(found)
-    assert "| without drafts | 66 | 280 | 560 |" in made
-    assert "until the turn decided stage 200 of 280 ms pass" in made
+    assert "| without drafts | 66 | 280 | 560 | 2 | 0 |" in made
+    assert "until “turn decided” 200 of 280 ms pass" in made
     assert "techniques.svg" in report.images(found)
     assert "2 cores; load 0.1 before and 0.2 after, 50% busy, 1.0% stolen." in made
 

@@ -30,7 +30,7 @@ class Conversation:
     instructions: str = (
         "You are a helpful assistant. Reply in one short English sentence."  # what a small model can hold to
     )
-    context_window: int = 5  # turns given to the model: small models drift when they are given more
+    context_window: int = 5  # exchanges given to the model: small models drift when they are given more
     max_history: int = 100  # turns kept for export
     language: str = "auto"  # of the replies: the user's, or one of the seven
     language_from_speech: bool = True  # the user's language is taken from what is heard
@@ -38,7 +38,7 @@ class Conversation:
     language_to_model: bool = True  # the model is told in which language to answer, if it is not English
     voice: str = ""  # the engine's default
     emotion: str = "auto"  # the reply's tone: as the user's feelings call for, or one that is kept whatever they are
-    intensity: float = 1.0  # 0..2, of a tone that is kept
+    intensity: float = 1.0  # 0..2: how much of a tone that is kept, and a factor on one that answers feelings
     feelings: bool = True  # the user's feelings are looked for, told to the client and answered; some want neither
     feelings_from_words: bool = True  # found in what was said
     feelings_from_sound: bool = True  # found in how it was said, against the speaker's own manner
@@ -104,7 +104,7 @@ class Rtc:
 class Feelings:
     """How the user's feelings are answered, for all clients; what of it a client wants is `Conversation`'s."""
 
-    wait_s: float = 0.03  # a reply waits so long to be told; the words take 1 ms, the sound was begun with the pause
+    wait_s: float = 0.03  # a reply waits so long to be told; the words take 1 ms, the sound was heard before
     policy: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # lines of tone.ANSWERS, and `sure`
 
 

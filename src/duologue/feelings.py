@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 MOST = 0.6
-"""Of a turn's sound tells what all of it does: the voice is measured by its averages."""
+"""So large a share of a turn's sound tells what all of it would: the voice is measured by its averages."""
 
 
 class Take:
@@ -47,7 +47,7 @@ class Take:
         """Its sound has been listened to."""
 
     def covers(self, turn: Turn, audio: Audio) -> bool:
-        """Whether nearly all of this sound is in it, and no words yet."""
+        """Whether most of this sound is in it, and no words yet."""
         fresh = self.turn.number == turn.number and not self.words.done()
         return fresh and self.audio is not None and len(self.audio) >= MOST * len(audio)
 

@@ -168,8 +168,8 @@ class Listener:
         """Again and again, ever less often, while the pause may end the turn. With smart-turn, of 22 recorded questions 7 sounded
         unfinished (P < 0.5) at their last sample and 3 of them 0.3 s later; of 51 pauses of 0.3 s or more within turns 8 did not,
         and then 11."""
-        patience, window_s = self._config.patience, getattr(detector, "window_s", math.inf)
-        longest_s = patience.incomplete_s
+        patience, window_s = self._turns.patience, getattr(detector, "window_s", math.inf)
+        longest_s = self._turns.longest_s
         until = clock.now() + longest_s
         try:
             complete, rest_s = 0.0, patience.ask_again_s
@@ -193,7 +193,7 @@ class Listener:
 
     async def _ask_words(self, detector: WordsDetector, turn: Turn, text: str, ahead: bool) -> None:
         try:
-            async with asyncio.timeout(self._config.patience.incomplete_s):
+            async with asyncio.timeout(self._turns.longest_s):
                 complete = await detector.end_of_words(text)
         except (EngineError, TimeoutError) as error:
             log.warning("the words of turn %s were not weighed: %r", turn.number, error)

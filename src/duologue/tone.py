@@ -13,7 +13,6 @@ from typing import Any, Final, get_type_hints
 
 from duologue.config import convert
 from duologue.emotion import LABELS, Emotion, Label
-from duologue.engines import Style
 from duologue.errors import ConfigError
 from duologue.prosody import PROSODY
 
@@ -52,10 +51,6 @@ class Tone:
     intensity: float = 1.0
     instruction: str = ""
 
-    def style(self, style: Style) -> Style:
-        """The same voice, language and speed in this tone."""
-        return replace(style, emotion=self.emotion, intensity=self.intensity)
-
 
 USUAL: Final = Tone()
 """Of a reply to nothing that was felt."""
@@ -66,10 +61,10 @@ class TonePolicy:
     answers: Mapping[Label, Answer] = field(default_factory=lambda: ANSWERS)
     sure: float = SURE
 
-    def tone(self, heard: Emotion, usual: Tone = USUAL) -> Tone:
-        """The reply's tone after this turn; `usual` where there is nothing to answer."""
+    def tone(self, heard: Emotion) -> Tone:
+        """The reply's tone after this turn; the usual one where there is nothing to answer."""
         if heard.label == "neutral" or heard.confidence < self.sure:
-            return usual
+            return USUAL
         answer = self.answers[heard.label]
         return Tone(answer.emotion, min(max(answer.share * heard.intensity, 0.0), 2.0), answer.instruction)
 

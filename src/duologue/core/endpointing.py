@@ -42,6 +42,12 @@ SLOWEST, QUICKEST = 1.6, 0.8
 """How far a speaker's own pauses move the longest wait."""
 
 
+def longest_s(patience: Patience, hold_s: float = HOLD_S) -> float:
+    """What a pause must last to end a turn that surely goes on, of a speaker whose own pauses last `hold_s`."""
+    factor = min(max(hold_s / HOLD_S, QUICKEST), SLOWEST) if patience.adapts else 1.0
+    return max(patience.complete_s, patience.incomplete_s * factor)
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known of a pause: the newest opinion, None while there is none, the words up to it, and what they are by
@@ -53,9 +59,8 @@ class Evidence:
 
     def wait_s(self, patience: Patience, hold_s: float = HOLD_S) -> float:
         """How long it must last to end the turn of a speaker whose own pauses last `hold_s`."""
-        factor = min(max(hold_s / HOLD_S, QUICKEST), SLOWEST) if patience.adapts else 1.0
-        longest_s = max(patience.complete_s, patience.incomplete_s * factor)
-        return longest_s * float((patience.complete_s / longest_s) ** self.likely(patience) ** 0.5)
+        most_s = longest_s(patience, hold_s)
+        return most_s * float((patience.complete_s / most_s) ** self.likely(patience) ** 0.5)
 
     def likely(self, patience: Patience) -> float:
         """P(the turn is over), the words considered; 0 without an opinion."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, TypeAlias
 
-from duologue.core.endpointing import HOLD_S, Evidence
+from duologue.core.endpointing import HOLD_S, Evidence, longest_s
 from duologue.core.events import Answer, Commit, Draft, Drop, GoOn, Todo, Transcribe, Transcribed, Turn, Unask
 from duologue.core.patience import Manners, Patience
 
@@ -97,6 +97,11 @@ class Moves:
     def known(self) -> Evidence:
         """Of the pause, so far."""
         return Evidence(self._complete, self._text, self._by_words)
+
+    @property
+    def longest_s(self) -> float:
+        """No pause is waited out for longer."""
+        return longest_s(self.patience, self._hold_s)
 
     def _wait(self) -> None:
         """The turn ends when the pause is long enough, by all that is known of it now."""

@@ -1,6 +1,6 @@
 """What a client may ask (commands) and what it is told (facts), whatever the wire format.
 
-`native.py` and `realtime.py` translate both ways without I/O; `session.py` takes commands and gives facts and knows
+`native.py` and `realtime/` translate both ways without I/O; `session.py` takes commands and gives facts and knows
 neither JSON nor sockets. Facts that belong to a turn carry its number; numbers only grow.
 """
 

@@ -101,7 +101,7 @@ SETTINGS: tuple[Field, ...] = (
         "the tone of the reply; `auto` answers the user's feelings, any other is kept",
         False,
     ),
-    Field("intensity", number(0, 2), "how much of it; 1 is natural", False),
+    Field("intensity", number(0, 2), "how much of it, or a factor on the answer to feelings; 1 is natural", False),
     Field("feelings", flag(), "the user's feelings are looked for, told and answered", False),
     Field("feelings_from_words", flag(), "they are found in what is said", False),
     Field("feelings_from_sound", flag(), "they are found in how it is said", False),
@@ -113,17 +113,10 @@ SETTINGS: tuple[Field, ...] = (
     Field(
         "instructions", text(INSTRUCTIONS_CHARS, empty=True), "what the model is told before the conversation", False
     ),
-    Field("context_window", whole(1, 50), "turns given to the model", False),
+    Field("context_window", whole(1, 50), "exchanges given to the model, each a question and its answer", False),
     Field("max_history", whole(2, 10_000), "turns kept for export", False),
-    Field(
-        "input_rate", Check("integer 8000–96000", lambda _, rate: checked_rate(rate)), "Hz of the client's sound", False
-    ),
-    Field(
-        "output_rate",
-        Check("integer 8000–96000", lambda _, rate: checked_rate(rate)),
-        "Hz of the server's sound",
-        False,
-    ),
+    Field("input_rate", RATE, "Hz of the client's sound", False),
+    Field("output_rate", RATE, "Hz of the server's sound", False),
 )
 """The fields of `config.Conversation`, and the two rates of the wire, which only the first settings may name."""
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack, aclosing
 from typing import TypeAlias
 
 from starlette.datastructures import UploadFile
@@ -29,6 +29,7 @@ from duologue.sound_files import RATE, Recording, encoder, open_recording
 from duologue.transcribing import Segment
 from duologue.transports import App
 from duologue.transports.live import STALLED_S, Live
+from duologue.transports.service import Places
 
 LONGEST_S = 3 * 3600.0
 """Of one recording: silence can be packed so tightly that an upload holds days of it."""
@@ -85,7 +86,7 @@ class _Audio:
     def __init__(self, app: App, limits: Limits) -> None:
         self._app = app
         self._limits = limits
-        self._busy = 0
+        self._places = Places(limits.sessions)
 
     async def speech(self, request: Request) -> Response:
         with ExitStack() as held:
@@ -137,17 +138,10 @@ class _Audio:
         check_length(recording)
         yield openai_audio.transcript_done(openai_audio.joined(segments))
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
+    def _place(self) -> AbstractContextManager[None]:
         if not self._app.ready:
             raise ClientError("not_ready", "the models are still loading")
-        if self._busy >= self._limits.sessions:
-            raise ClientError("server_full", f"{self._busy} requests are being worked on; try again later")
-        self._busy += 1
-        try:
-            yield
-        finally:
-            self._busy -= 1
+        return self._places.one()
 
 
 def bounded(request: Request, most_bytes: int) -> Request:

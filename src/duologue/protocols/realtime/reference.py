@@ -139,8 +139,8 @@ SESSION: Final[Mapping[str, tuple[str, str]]] = {
     "max_output_tokens": (SUPPORTED, "more than OpenAI's 4096 too"),
     "truncation": (
         SUPPORTED,
-        "`auto`: as many turns as the server's settings say, if they fit; `disabled`: all, and `prompt_too_long` once they do "
-        "not fit; `retention_ratio`: of what fits so much stays; `token_limits` is accepted and ignored",
+        "`auto`: as many exchanges as the server's settings say, if they fit; `disabled`: all, and `prompt_too_long` once they "
+        "do not fit; `retention_ratio`: of what fits so much stays; `token_limits` is accepted and ignored",
     ),
     "tracing": (IGNORED, ""),
     "prompt": (IGNORED, ""),

@@ -30,6 +30,7 @@ from duologue.protocols import (
     ReplyAudio,
     ReplyDone,
     ReplyVoice,
+    Type,
 )
 
 PAUSE_S = Evidence(0.9).wait_s(TIMINGS.patience)  # the scripted turn detector is always this sure
@@ -265,6 +266,33 @@ def test_the_last_voice_failing_ends_the_turn_with_what_was_heard() -> None:
     engines = lineup(writer=ScriptedWriter(replies=(LONG,)), speakers=(FailsAfter(sounds=0), FailsAfter(sounds=6)))
     seen = laws.golden("voices_fail", play([(1, 2)], 9, engines=engines))
     assert failures(seen) == [("engine_failed", 1)]
+    assert states(seen)[-1] == "listening"
+
+
+@pytest.mark.parametrize("typed_at", [2.74, 2.78])
+def test_a_draft_that_fails_while_it_is_given_up_takes_nothing_from_the_reply_after_it(typed_at: float) -> None:
+    class FailsOnce(ScriptedWriter):
+        asked = 0
+
+        async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
+            self.asked += 1
+            yield Text("Well, let me see now. ")
+            await asyncio.sleep(0.05)
+            if self.asked == 1:
+                raise EngineError("writer", "broke", code="engine_broken")
+
+    class ClosesSlowly(ScriptedSpeaker):
+        async def speak(self, text: AsyncIterator[str], style: Style) -> AsyncIterator[Sound]:
+            try:
+                async for sound in super().speak(text, style):
+                    yield sound
+            finally:
+                await asyncio.sleep(0.1)
+
+    engines = lineup(writer=FailsOnce(), speakers=(ClosesSlowly(),))
+    seen = play([(1, 2.5)], 12, engines=engines, commands=[(typed_at, Type("What time is it?"))])
+    assert seen.of(ReplyDone)[-1].turn == 2
+    assert failures(seen) == []
     assert states(seen)[-1] == "listening"
 
 

@@ -14,7 +14,18 @@ from duologue.engines import Piece, Prompt, Text, Transcript
 from duologue.engines.by_ear import ByEar
 from duologue.engines.scripted import ScriptedWriter
 from duologue.errors import EngineError
-from duologue.protocols import Degraded, Fact, Failure, Heard, Interrupted, ReplyDone, ReplyWord, Type, Understood
+from duologue.protocols import (
+    Degraded,
+    Fact,
+    Failure,
+    Heard,
+    Interrupted,
+    Reopened,
+    ReplyDone,
+    ReplyWord,
+    Type,
+    Understood,
+)
 
 SAID = ("What is the capital of France?", "And of Spain?")
 
@@ -115,6 +126,37 @@ def test_a_turn_that_cannot_be_written_down_is_missing_and_the_talk_goes_on() ->
     assert all(fact.error for fact in seen.of(Understood))
     assert [fact.text for fact in seen.of(ReplyDone)] == ["Paris.", "Madrid."]
     assert model.prompts[-1] == []
+
+
+@dataclass
+class Slow(Hearing):
+    """Says nothing for as long as its turn may be opened again, or fails `failing` times."""
+
+    wait_s: float = 0.0
+    failing: int = 0
+
+    async def answer(self, audio: Audio, prompt: Prompt) -> AsyncIterator[Piece]:
+        await asyncio.sleep(self.wait_s)
+        self.fails = self.failing > 0
+        self.failing -= 1
+        async for piece in super().answer(audio, prompt):
+            yield piece
+
+
+def test_a_turn_that_is_opened_again_before_its_answer_leaves_the_next_replies_nothing_to_wait_for() -> None:
+    seen = talk(Slow(wait_s=2.5), [(1, 2.5), (3.3, 5.0), (20, 21)], 30)
+    assert len(seen.of(Reopened)) == 1
+    assert len(seen.of(ReplyDone)) == 2
+
+
+def test_an_excuse_that_was_spoken_over_is_not_the_answer_to_the_next_words() -> None:
+    seen = talk(Slow(transcript_s=3.0, failing=2), [(1, 2.5)], 10, commands=[(3.0, Type("What time is it?"))])
+    assert [reply.text for reply in seen.of(ReplyDone)] == ["Typed."]
+
+
+def test_an_excuse_waits_for_no_words_of_earlier_turns() -> None:
+    seen = talk(Slow(transcript_s=3.0, failing=2), [(1, 2.5)], 10)
+    assert first(seen, ReplyWord) < first(seen, Understood)
 
 
 def test_who_speaks_a_language_that_the_model_does_not_know_is_told_once() -> None:

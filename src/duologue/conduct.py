@@ -122,10 +122,10 @@ class Conduct:
         self._replies.silence(todo.turn)
 
     def _reopen(self, todo: e.Reopen) -> None:
+        if self._understanding is not None:  # before its reply is taken back, which would have its words written down
+            self._understanding.forget(todo.was.number)
         self._replies.take_back(todo.was)
         self._conversation.discard(p.user_item(self._name, todo.was.number))
-        if self._understanding is not None:
-            self._understanding.forget(todo.was.number)
         self._feelings.reopened(todo.was)
         self._tell(p.Reopened(todo.turn.number))
         self._listener.reopen(todo.turn)

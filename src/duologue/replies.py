@@ -60,7 +60,7 @@ class Replies:
         self.request: ReplyRequest | None = None
         """What the client asked of the next reply."""
         self.unsaid = ""
-        """Text that the next reply says, in place of the writer's."""
+        """Text that the next reply says, in place of the writer's: that reply, and no other."""
         self._name = name
         self._config = config
         self._lineup = lineup
@@ -80,6 +80,10 @@ class Replies:
     def written(self) -> str:
         """What the client may be hearing."""
         return self.current.written if self.current is not None and self.current.released_at is not None else ""
+
+    def lives(self, reply: Reply) -> bool:
+        """It is played, or may yet be: its failure is somebody's."""
+        return reply in self._all()
 
     # ── The reply to a turn ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -248,6 +252,7 @@ class Replies:
             request=request,
             spoken=writing.spoken,
             audio=audio,
+            saying=self._said_once(),
             prepared=lambda: self._happened(DraftSettled(reply.turn)),
             wrote=lambda text: self._mark(Token(reply.turn, text)),
         )
@@ -255,8 +260,12 @@ class Replies:
             reply.park()
         return reply
 
+    def _said_once(self) -> str:
+        text, self.unsaid = self.unsaid, ""
+        return text
+
     async def _write(self, reply: Reply, messages: list[Message]) -> None:
-        if await self._settled() and (reply.audio is not None or not reply.text):
+        if not reply.saying and await self._settled() and (reply.audio is not None or not reply.text):
             messages = self._messages(reply)
         writing, request = self._writing(reply.request), reply.request or ReplyRequest()
         tone = await self._feelings.tone(reply.turn)
@@ -276,9 +285,8 @@ class Replies:
         reply.complete(whole=answer.whole)
 
     def _source(self, reply: Reply, messages: list[Message], writing: Writing) -> AsyncIterator[Piece | Sound]:
-        if self.unsaid:
-            text, self.unsaid = self.unsaid, ""
-            return _saying(text)
+        if reply.saying:
+            return _saying(reply.saying)
         name = self._name if reply.turn.number > 0 else f"{self._name}{reply.turn.number}"  # a cache of its own
         prompt = Prompt(name, messages, writing.tools, writing.tool_choice, writing.max_tokens, writing.retention)
         model = self._lineup.speech_model

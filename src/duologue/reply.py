@@ -38,8 +38,8 @@ class Reply:
     """The reply to one turn, at the client's `rate` in Hz.
 
     `text` is what the user asked, as `audio` for a model that hears, and `request` what the client asked for; a draft for others
-    is void. One that is not `spoken` has no sound. `prepared` is called once, if there is something to hear (or to read) while
-    the turn is undecided; `wrote` with each piece of text as the model made it.
+    is void. `saying` is what it says if no model is asked. One that is not `spoken` has no sound. `prepared` is called once, if
+    there is something to hear (or to read) while the turn is undecided; `wrote` with each piece of text as the model made it.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Reply:
         request: ReplyRequest | None = None,
         spoken: bool = True,
         audio: Audio | None = None,
+        saying: str = "",
         prepared: Callable[[], None] = lambda: None,
         wrote: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -61,6 +62,7 @@ class Reply:
         self.request = request
         self.spoken = spoken
         self.audio = audio
+        self.saying = saying
         self.playout = Playout(pacing, rate)
         self.speaker = ""
         """The voice that says it, once it is known; if one failed, the one that took over."""

@@ -363,6 +363,8 @@ class Session:
     def _fail(self, cause: Cause, code: str, message: str) -> None:
         """Ends the turn that `cause` has by now, and nothing more: the client is told, the session lives."""
         turn = cause.turn
+        if isinstance(cause, Reply) and not self._replies.lives(cause):
+            return log.warning("a reply that was given up failed as it ended: %s", message)
         if isinstance(cause, Reply) and cause.released_at is None:
             log.warning("a draft failed, its turn will get another reply: %s", message)
             self._replies.drop()

@@ -49,7 +49,7 @@ class Understanding:
         self._tell = tell
         self._waiting: dict[int, _Sound] = {}
         self._warned: set[str] = set()
-        self._writing = 0
+        self._writing: set[_Sound] = set()
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -59,13 +59,15 @@ class Understanding:
     def begin(self, turn: int) -> None:
         sound = self._waiting.pop(turn, None)
         if sound is not None:
-            self._writing += 1
+            self._writing.add(sound)
             self._settled.clear()
             self._work.start(f"understand {turn}", sound, self._write_down, sound)
 
     def forget(self, turn: int) -> None:
         self._waiting.pop(turn, None)
         self._work.cancel(f"understand {turn}")
+        for sound in [sound for sound in self._writing if sound.turn.number == turn]:
+            self._over(sound)  # a task that is cancelled before its first step does nothing, not even at its end
 
     async def settled(self) -> bool:
         """Waits until every turn is written down; True if there was anything to wait for."""
@@ -86,9 +88,12 @@ class Understanding:
             self._tell(Understood(turn, transcript.text, transcript.language))
             self._warn(transcript)
         finally:
-            self._writing -= 1
-            if not self._writing:
-                self._settled.set()
+            self._over(sound)
+
+    def _over(self, sound: _Sound) -> None:
+        self._writing.discard(sound)
+        if not self._writing:
+            self._settled.set()
 
     def _warn(self, transcript: Transcript) -> None:
         """Once for each language that the model does not know. It is no turn's failure: that one was answered, somehow."""

@@ -6,7 +6,9 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,8 +20,9 @@ from hypothesis import strategies as st
 import duologue
 from duologue.engines import About, Sound, Style, Word, apart
 from duologue.errors import ClientError, ConfigError, EngineError
-from duologue.places import wire
+from duologue.places import wire, worker
 from duologue.places.wire import HEAD, PROTOCOL, Codec, Message, messages
+from duologue.places.worker import WatchedLane
 
 
 def crossed(value: Any, codec: Codec = apart.CODEC) -> Any:
@@ -203,6 +206,61 @@ def test_a_worker_whose_line_is_hung_up_ends() -> None:
         line.hang_up()
 
     by_hand(use)
+
+
+def test_a_call_that_is_cancelled_before_it_begins_is_over_like_any_other() -> None:
+    """Both frames are there when the worker looks: it was busy. An end that never came would have it killed."""
+
+    async def use(line: Line) -> None:
+        line.say("load", value=OPENING)
+        await line.hears("ready")
+        line.raw(
+            apart.CODEC.encode(Message("start", 1, ("speak", (Style(),), True)))
+            + apart.CODEC.encode(Message("cancel", 1))
+        )
+        await line.hears("end")
+        line.say("stop")
+
+    by_hand(use)
+
+
+def test_a_call_that_is_cancelled_after_its_last_item_is_over_when_its_thread_is() -> None:
+    class Hasty:
+        lane = WatchedLane("hasty")
+        go_on = threading.Event()
+
+        def _work(self) -> Generator[str, None, None]:
+            yield "all that is wanted"
+            self.go_on.wait()
+
+        async def speak(self) -> AsyncIterator[str]:
+            async with aclosing(self.lane.stream(self._work)) as made:  # type: ignore[type-var]
+                async for item in made:
+                    yield item
+                    break
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        server = worker._Server(*await asyncio.open_connection(sock=theirs), apart.CODEC, lambda *asked: (Hasty(), ""))
+        running = asyncio.create_task(server.run())
+        line = Line(reader, writer)
+        line.say("load")
+        await line.hears("ready")
+        line.say("start", 1, ("speak", (), False))
+        await line.hears("item")
+        line.say("cancel", 1)
+        line.say("ping")
+        await line.hears("pong")
+        Hasty.go_on.set()
+        await line.hears("end")
+        running.cancel()  # to hang up would end this process
+        await asyncio.wait([running])
+        writer.close()
+        server._writer.close()
+        Hasty.lane.close()
+
+    asyncio.run(main())
 
 
 def test_a_method_that_is_not_there_fails_its_call_alone() -> None:

@@ -64,6 +64,7 @@ class _Server:
         self._loop = asyncio.get_running_loop()
         self._target: Any = None
         self._calls: dict[int, _Call] = {}
+        self._endings: set[asyncio.Task[None]] = set()  # kept: asyncio holds no task
         self._questions: list[asyncio.Future[Any]] = []
 
     async def run(self) -> None:
@@ -81,8 +82,7 @@ class _Server:
         elif message.kind == "ping":
             self._writer.write(self._codec.encode(Message("pong")))
         elif message.kind == "start":
-            call = self._calls[message.call] = _Call(message.call, self._send)
-            call.task = asyncio.create_task(self._run(call, *message.value))
+            self._begin(message.call, *message.value)
         elif message.kind in ("answer", "refuse"):
             self._answered(message)
         elif (running := self._calls.get(message.call)) is not None:
@@ -121,23 +121,31 @@ class _Server:
 
     # ── Calls ──
 
+    def _begin(self, number: int, method: str, arguments: tuple[Any, ...], fed: bool) -> None:
+        call = self._calls[number] = _Call(number, self._send)
+        call.task = asyncio.create_task(self._run(call, method, arguments, fed), name=method)
+        self._endings.add(ending := asyncio.create_task(self._end(call, call.task)))
+        ending.add_done_callback(self._endings.discard)
+
     async def _run(self, call: _Call, method: str, arguments: tuple[Any, ...], fed: bool) -> None:
-        end = Message("end", call.number)
-        token = _current.set(call)
-        try:
-            await call.give(getattr(self._target, method)(*([call.fed()] if fed else []), *arguments))
-        except asyncio.CancelledError:
-            pass
-        except DuologueError as error:
-            end = Message("fail", call.number, error)
-        except Exception as error:
-            log.exception("%s failed", method)
-            end = Message("fail", call.number, _unforeseen(error, "engine_failed"))
-        finally:
-            _current.reset(token)
+        _current.set(call)  # in this task alone, and in those that it starts
+        await call.give(getattr(self._target, method)(*([call.fed()] if fed else []), *arguments))
+
+    async def _end(self, call: _Call, task: asyncio.Task[None]) -> None:
+        """A task of its own: the call's may be cancelled before its first step, and after its last item."""
+        await asyncio.wait([task])
         await call.idle()
         del self._calls[call.number]
-        await self._send(end)
+        await self._send(_ending(call.number, task))
+
+
+def _ending(number: int, task: asyncio.Task[None]) -> Message:
+    if task.cancelled() or (error := task.exception()) is None:
+        return Message("end", number)
+    if isinstance(error, DuologueError):
+        return Message("fail", number, error)
+    log.error("%s failed", task.get_name(), exc_info=error)
+    return Message("fail", number, _unforeseen(error, "engine_failed"))
 
 
 class _Call:
@@ -219,6 +227,6 @@ class WatchedLane(Lane):
             owner.work.remove(call)
 
 
-def _unforeseen(error: Exception, code: str) -> EngineError:
+def _unforeseen(error: BaseException, code: str) -> EngineError:
     """A bug in the engine: its traceback is in the log, the server is told one line."""
     return EngineError("worker", f"{type(error).__name__}: {error}", code=code, retryable=False)

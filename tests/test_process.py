@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +15,9 @@ import textwrap
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +64,34 @@ async def failure(voice: Any, *pieces: str) -> EngineError:
     with pytest.raises(EngineError) as failed:
         await say(voice, *pieces)
     return failed.value
+
+
+def direct(
+    python: Path, answer: Callable[[str, Any], Any] = lambda *asked: None, boot: str = apart.BOOT, **settings: Any
+) -> Process:
+    """A worker with the odd voice, and nothing that stands for it."""
+    command = (str(python), "-I", "-c", boot, str(Path(duologue.__file__).parent))
+    opening = ("duologue.speaker", "odd", "odd_voices:load", settings, False)
+    return Process("odd", command, apart.CODEC, opening, answer, backoff=Backoff(first_s=0.05))
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """No more than these can be opened."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    held: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(count):
+            os.close(held.pop())
+        yield
+    finally:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def gone(pid: int) -> bool:
@@ -198,18 +230,42 @@ def test_an_interpreter_that_is_not_there_is_a_broken_environment(monkeypatch: p
     assert refused.value.code == "environment_broken"
 
 
+def test_a_setting_that_may_not_cross_is_a_bad_one(load: Open) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(since=date(2026, 1, 1))  # TOML has dates
+    assert (refused.value.code, refused.value.message) == (
+        "bad_setting",
+        "a setting of odd: date cannot cross to a worker",
+    )
+
+
+def broken_disk(*asked: Any) -> str:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [(broken_disk, "odd: OSError: [Errno 5] Input/output error"), (Path, "odd: TypeError: PosixPath cannot cross")],
+)
+def test_a_question_that_cannot_be_answered_keeps_an_engine_from_loading(
+    python: Path, answer: Callable[..., Any], says: str
+) -> None:
+    place = direct(python, answer, behaves="asks loading")
+    with pytest.raises(EngineError) as refused:
+        place.start()
+    assert refused.value.code == "engine_load_failed"
+    assert refused.value.message.startswith(says)
+
+
 def test_an_engine_that_is_asked_for_each_frame_cannot_run_apart(load: Open) -> None:
     with pytest.raises(ConfigError) as refused:
         load("scripted", "vad")
     assert refused.value.code == "place_not_possible"
 
 
-def test_a_worker_of_another_version_is_refused() -> None:
+def test_a_worker_of_another_version_is_refused(python: Path) -> None:
     other = "from duologue.places import worker; worker.PROTOCOL = 99\n"
-    command = apart.BOOT.replace("apart.serve", other + "apart.serve")
-    folder = str(Path(duologue.__file__).parent)
-    opening: tuple[Any, ...] = ("duologue.speaker", "scripted", "duologue.engines.scripted:load_speaker", {}, False)
-    place = Process("new", (sys.executable, "-I", "-c", command, folder), apart.CODEC, opening, lambda *asked: None)
+    place = direct(python, boot=apart.BOOT.replace("apart.serve", other + "apart.serve"))
     with pytest.raises(EngineError) as refused:
         place.start()
     assert refused.value.code == "worker_mismatch"
@@ -330,6 +386,49 @@ def test_a_call_that_comes_just_after_the_worker_died_fails_too(load: Open, monk
         assert (await failure(voice, "a")).code == "worker_restarting"
 
     asyncio.run(main())
+
+
+def test_a_worker_comes_back_when_there_are_descriptors_again(load: Open, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        voice = load(first_s=0.3)
+        os.kill(voice.process.pid, signal.SIGKILL)
+        await until(lambda: "it is started again" in caplog.text)
+        with descriptors_left(0):
+            await until(lambda: "Too many open files" in caplog.text)
+            assert (await failure(voice, "a")).code == "worker_restarting"
+        await ready(voice)
+        assert len(await say(voice, "a")) == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("left", [0, 3], ids=["for its line", "for its process"])
+def test_one_that_cannot_be_started_for_want_of_descriptors_is_an_error(python: Path, left: int) -> None:
+    place = direct(python)
+    with descriptors_left(left), pytest.raises(EngineError) as refused:
+        place.start()
+    assert refused.value.code == "worker_not_started"
+    assert "Too many open files" in refused.value.message
+
+
+def test_one_that_says_what_it_may_not_dies_like_any_other(python: Path) -> None:
+    twice = (
+        "from duologue.places import worker\n"
+        "worker._Server._begin = lambda server, *call: server._writer.write(\n"
+        "    server._codec.encode(worker.Message('ready', value=(1, ''))))\n"
+    )
+    place = direct(python, boot=apart.BOOT.replace("apart.serve", twice + "apart.serve"))
+
+    async def main() -> None:
+        async with asyncio.timeout(LIMIT_S):
+            with pytest.raises(EngineError) as failed:
+                await place.ask("speak")
+        assert failed.value.code == "worker_died"
+        await until(lambda: place.pid is not None)
+
+    place.start()
+    asyncio.run(main())
+    place.close()
 
 
 def test_an_exit_says_what_was_said_last(load: Open) -> None:

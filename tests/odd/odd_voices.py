@@ -27,6 +27,8 @@ def load(loading: Loading) -> OddVoice:
         raise ConfigError("model_missing", "there is no such model")
     if behaves == "badly loaded":
         raise ZeroDivisionError("a bug")
+    if behaves == "asks loading":
+        loading.model("m")
     if behaves == "dies loading":
         print("the disk is full")
         os._exit(3)

@@ -45,6 +45,7 @@ from duologue.places import worker
 from duologue.places.process import Backoff, Process
 from duologue.places.thread import Lane
 from duologue.places.wire import Codec
+from duologue.places.wire import Message as WireMessage
 
 CODEC: Final = Codec(
     *(About, Word, Sound, Style),
@@ -83,7 +84,8 @@ def load(
     """Blocking. The engine, warm, in a worker of its own under the interpreter `python`; `loading.lane` stays unused, but for
     what an emotion engine does here.
 
-    Raises the loader's own errors, `ConfigError` (place_not_possible, environment_broken) and `EngineError` (worker_died).
+    Raises the loader's own errors, `ConfigError` (place_not_possible, environment_broken, bad_setting) and `EngineError`
+    (worker_died, worker_mismatch, worker_not_started).
     """
     if task not in (*STANDING, "emotion"):
         raise ConfigError("place_not_possible", f"a {task} cannot run in a worker: it is asked too often")
@@ -92,7 +94,7 @@ def load(
         name,
         (str(python), "-I", "-c", BOOT, str(Path(duologue.__file__).parent)),
         CODEC,
-        (entry.group, entry.name, entry.value, dict(loading.settings), loading.fetch is not None),
+        (entry.group, entry.name, entry.value, _crossing(name, loading.settings), loading.fetch is not None),
         _answers(loading),
         environment=_environment(variables or {}),
         backoff=backoff,
@@ -109,6 +111,14 @@ def _emotion(process: Process, about: About, methods: tuple[str, ...], lane: Lan
         return EmotionApart(process, about, lane)
     process.close()
     raise ConfigError("place_not_possible", f"{about.name} has no larger model that could run in a worker")
+
+
+def _crossing(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        CODEC.encode(WireMessage("load", value=settings))
+    except TypeError as error:
+        raise ConfigError("bad_setting", f"a setting of {name}: {error}") from error
+    return dict(settings)
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import logging
 import os
@@ -26,6 +27,9 @@ PING_S: Final = 5.0
 SILENT_S: Final = 30.0
 """A loaded worker that answers nothing for so long is killed. Its event loop answers; a library that holds Python's lock for
 seconds, or a machine that is busy with something else, is no reason yet."""
+
+SHORT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""Descriptors, memory, processes: nothing is wrong with an environment that cannot be run for want of them."""
 
 LOGGED_CHARS: Final = 2_000
 """Of one line of a worker's log."""
@@ -87,24 +91,27 @@ class Worker:
         codec: Codec,
         answer: Callable[[str, Any], Any],
     ) -> Worker:
+        """Raises `ConfigError` (environment_broken), `OSError` for what the system has no more of."""
         ours, theirs = socket.socketpair()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,  # a library's print must not get among this program's own output
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                start_new_session=True,  # Ctrl-C is for the server; and what the worker starts can be killed with it
-            )
-        except OSError as error:
-            ours.close()
-            raise ConfigError("environment_broken", f"{command[0]} cannot be run: {error.strerror}") from error
-        finally:
-            theirs.close()
-        return cls(name, process, await asyncio.open_connection(sock=ours), codec, answer)
+        with theirs:
+            line = await asyncio.open_connection(sock=ours)
+            try:
+                process = await asyncio.create_subprocess_exec(  # last: nothing that may fail comes after it
+                    *command,
+                    str(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,  # a library's print must not get among this program's own output
+                    pass_fds=[theirs.fileno()],
+                    env=environment,
+                    start_new_session=True,  # Ctrl-C is for the server; and what the worker starts can be killed with it
+                )
+            except BaseException as error:
+                line[1].close()
+                if isinstance(error, OSError) and error.errno not in SHORT_OF:
+                    raise ConfigError("environment_broken", f"{command[0]} cannot be run: {error.strerror}") from error
+                raise
+        return cls(name, process, line, codec, answer)
 
     async def load(self, opening: Any) -> Any:
         """As long as it takes: models are large."""
@@ -165,7 +172,7 @@ class Worker:
         self.kill("it did not stop")
         await self._process.wait()
         self._writer.close()
-        with suppress(ConnectionError):
+        with suppress(OSError):
             await self._writer.wait_closed()
         await asyncio.wait(self._tasks)
         for call in self._calls.values():
@@ -179,8 +186,8 @@ class Worker:
                 async for message in arriving:
                     self._heard_at = clock.now()
                     self._take(message)
-        except EngineError as fault:
-            self.kill(fault.message)
+        except Exception as fault:
+            self.kill(our_own(fault, self._name, "worker_protocol").message)
         error = await self._died()
         for call in self._calls.values():
             call.tell(Message("fail", value=error))
@@ -229,12 +236,11 @@ class Worker:
         return EngineError(self._name, message, code=error.code, retryable=error.retryable)
 
     async def _asked(self, message: Message) -> None:
+        """It is answered whatever happens: its thread waits for that, and would for ever."""
         try:
-            value = await asyncio.to_thread(self._answer, *message.value)
-        except DuologueError as error:
-            self.say(Message("refuse", message.call, error))
-        else:
-            self.say(Message("answer", message.call, value))
+            self.say(Message("answer", message.call, await asyncio.to_thread(self._answer, *message.value)))
+        except Exception as error:
+            self.say(Message("refuse", message.call, our_own(error, self._name, "engine_load_failed")))
 
     async def _log(self) -> None:
         """What it prints, line by line; its own log's warnings stay warnings."""
@@ -242,6 +248,14 @@ class Worker:
             self._last_line = line
             level = logging.WARNING if line.startswith(("WARNING ", "ERROR ", "CRITICAL ")) else logging.INFO
             log.log(level, "%s: %s", self._name, line)
+
+
+def our_own(error: Exception, engine: str, code: str) -> DuologueError:
+    """What the system refused, or a bug, is one line for whoever waits; its traceback is in the log."""
+    if isinstance(error, DuologueError):
+        return error
+    log.error("%s", engine, exc_info=error)
+    return EngineError(engine, f"{type(error).__name__}: {error}", code=code)
 
 
 async def _lines(output: asyncio.StreamReader | None) -> AsyncIterator[str]:

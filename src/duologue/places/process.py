@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from duologue import clock
-from duologue.errors import DuologueError, EngineError
-from duologue.places.child import Call, Worker
+from duologue.errors import EngineError
+from duologue.places.child import Call, Worker, our_own
 from duologue.places.wire import Codec, Message
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Process:
 
     def start(self) -> Any:
         """Blocking. What the loader tells. Raises its error, or `ConfigError` (environment_broken), `EngineError` (worker_died,
-        worker_mismatch)."""
+        worker_mismatch, worker_not_started)."""
         told: Future[Any] = Future()
         self._thread.start()
         self._post(lambda: self._begin(told))
@@ -179,7 +179,8 @@ class Process:
             began = clock.now()
             try:
                 await self._one(told)
-            except DuologueError as error:
+            except Exception as fault:
+                error = our_own(fault, self.name, "worker_not_started")
                 if not told.done():
                     told.set_exception(error)
                     return

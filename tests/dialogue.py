@@ -25,7 +25,7 @@ from duologue.engines.scripted import (
     ScriptedVadModel,
     ScriptedWriter,
 )
-from duologue.protocols import Command, Fact, Failure, Heard, Microphone, ReplyAudio, StateChanged
+from duologue.protocols import Command, Fact, Failure, Heard, Microphone, ReplyAudio, StateChanged, TurnTaking
 from duologue.session import Session
 from duologue.trace import Row
 
@@ -130,6 +130,7 @@ async def converse(
     output_rate: int = 24_000,
     frames: int = 1,
     strained: bool = False,
+    turn_taking: TurnTaking | None = None,
 ) -> Dialogue:
     """One session for `seconds`; each command is given at its time. The microphone is on until it is unplugged, and
     sends so many frames at once."""
@@ -143,6 +144,7 @@ async def converse(
         output_rate=output_rate,
         sinks=(seen.rows.append,),
         strained=lambda: strained,
+        turn_taking=turn_taking,
     )
     running = asyncio.create_task(session.run())
     await asyncio.sleep(0)

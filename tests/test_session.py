@@ -22,6 +22,7 @@ from duologue.audio import Audio, Frame
 from duologue.config import Limits
 from duologue.core.endpointing import Evidence
 from duologue.core.playout import Pacing
+from duologue.core.turns import Manners
 from duologue.engines import About, Pause, Piece, Prompt, Sound, Style, Transcript
 from duologue.engines.scripted import (
     ABOUT,
@@ -51,6 +52,7 @@ from duologue.protocols import (
     ReplyDone,
     ReplyWord,
     Resumed,
+    TurnTaking,
     Type,
     UserSpeech,
 )
@@ -319,6 +321,20 @@ def test_the_users_language_chooses_the_voice_and_the_clients_setting_overrules_
     seen = play([(1, 2), (5, 6)], 9, engines=lineup(recognizer=Hindi(), speakers=(Voice(),)), commands=[(4.0, choose)])
     assert (styles[0].language, styles[-1]) == ("hi", Style("es", "", "happy", 1.5, 1.2))
     assert [fact.language for fact in seen.of(Heard)] == ["hi", "hi"]
+
+
+def test_a_session_with_more_patience_than_the_servers_is_judged_as_long_as_its_pauses_last() -> None:
+    asked: list[float] = []
+
+    def opinion(audio: Audio, text: str) -> float:
+        asked.append(clock.now())
+        return 0.05
+
+    patient = TurnTaking(TIMINGS.speech, replace(TIMINGS.patience, incomplete_s=12.0), Manners())
+    seen = play([(1, 2)], 12, engines=lineup(turn_detector=ScriptedTurnDetector(opinion)), turn_taking=patient)
+    (decided,) = decided_at(seen)
+    assert decided - 2 > TIMINGS.patience.incomplete_s
+    assert asked[-1] - asked[0] > TIMINGS.patience.incomplete_s
 
 
 # ── Drafts, pacing, ends ──────────────────────────────────────────────────────────────────────────────────────────────

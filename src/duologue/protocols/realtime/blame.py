@@ -6,11 +6,13 @@ meant: the one whose `type` (and `role`) it gave.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from duologue.protocols.realtime.refusals import Refusal
 
@@ -20,6 +22,10 @@ SCALARS = ("str", "int", "float", "bool")
 
 ABOUT_THE_WHOLE = ("model_type", "model_attributes_type")
 """Not this model at all: less telling than what is wrong within another one."""
+
+MOST_FAULTS = 100
+"""That are looked at. An item that is wrong in every field has 50, for each of nine models says why it is not that one; a map of
+wrong values has one for each, and the first says as much as all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +61,42 @@ def blame(error: ValidationError, given: Any, root: str = "") -> Refusal:
     """`root` is where `given` stands in the client's event."""
     faults = [
         _Fault(e["type"], e["loc"], _path(e["loc"], given), e["input"], str((e.get("ctx") or {}).get("expected", "")))
-        for e in error.errors(include_url=False)
+        for e in _telling(error.errors(include_url=False))
     ]
-    fault = min(faults, key=lambda fault: _rank(fault, faults))
+    told = _told_apart(faults)
+    fault = min(faults, key=lambda fault: _rank(fault, told))
     same = [other for other in faults if other.path == fault.path and other.expected]
     return _refusal(fault, same, _written(fault.path, root))
 
 
-def _rank(fault: _Fault, faults: Sequence[_Fault]) -> tuple[float, bool, bool, bool, bool]:
+def _telling(errors: Iterable[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Of each list only what is wrong with its first wrong element, and of everything the first `MOST_FAULTS`."""
+    first: dict[Location, int | str] = {}
+    return islice((error for error in errors if _is_first(error["loc"], first)), MOST_FAULTS)
+
+
+def _is_first(location: Location, first: dict[Location, int | str]) -> bool:
+    """`first` holds the element of each list that is looked at, by where the list stands."""
+    return all(
+        first.setdefault(location[:at], part) == part for at, part in enumerate(location) if isinstance(part, int)
+    )
+
+
+def _told_apart(faults: Iterable[_Fault]) -> dict[Location, _Fault]:
+    """Where a model was not the one that was meant, and by which of its fields that shows."""
+    told: dict[Location, _Fault] = {}
+    for fault in faults:
+        if fault.tells_apart:
+            told.setdefault(fault.location[:-1], fault)
+    return told
+
+
+def _rank(fault: _Fault, told: Mapping[Location, _Fault]) -> tuple[float, bool, bool, bool, bool]:
     """The smaller, the more to the point. A model that was not meant is the less so the nearer to the root it was chosen."""
-    told = [
-        other
-        for other in faults
-        if other.tells_apart and fault.location[: len(other.location) - 1] == other.location[:-1]
-    ]
-    if not told:
+    models = (fault.location[:depth] for depth in range(len(fault.location) + 1))
+    nearest = next((told[model] for model in models if model in told), None)
+    if nearest is None:
         return float("-inf"), False, False, fault.beside_the_point, not fault.names_nothing
-    nearest = min(told, key=lambda other: len(other.location))
     chosen_by_type = nearest.location[-1] == "type"
     return -len(nearest.location), chosen_by_type, fault is not nearest, fault.beside_the_point, False
 

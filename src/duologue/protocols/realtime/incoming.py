@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
 from openai.types.realtime import (
+    ConversationItem,
     RealtimeClientEvent,
     RealtimeConversationItemAssistantMessage,
     RealtimeConversationItemFunctionCall,
@@ -23,10 +24,11 @@ from openai.types.realtime import (
 )
 from openai.types.realtime.realtime_tools_config_union import Mcp
 from openai.types.realtime.response_item_reference import ResponseItemReference
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from duologue.protocols.realtime.blame import blame
+from duologue.protocols.realtime.bounds import check_marks, check_size
 from duologue.protocols.realtime.refusals import Refusal
 
 ClientEvent: TypeAlias = BaseModel
@@ -46,8 +48,7 @@ FORMATS: Final = (
     ("response", "audio", "output", "format"),
 )
 
-PLACEHOLDER: Final = {"type": "message", "role": "system", "content": []}
-"""Stands for a reference while the other items are checked."""
+ITEM: Final[TypeAdapter[ConversationItem]] = TypeAdapter(ConversationItem)
 
 TOLERANT: Final = (
     RealtimeConversationItemAssistantMessage,
@@ -73,9 +74,10 @@ CLIENT: Final[Mapping[str, type[BaseModel]]] = {
 
 
 def decoded(message: str | bytes) -> dict[str, Any]:
-    """Raises `Refusal`: invalid_event, invalid_json."""
+    """Raises `Refusal`: invalid_event, invalid_json, array_above_max_length."""
     if isinstance(message, bytes):
         raise Refusal("invalid_event", "Expected a text WebSocket message; binary frames are not supported.")
+    check_marks(message)
     try:
         given = from_json(message, allow_inf_nan=False)
     except ValueError as error:
@@ -94,14 +96,15 @@ def checked(given: dict[str, Any], chars: int = 0) -> ClientEvent:
     if model is SessionUpdateEvent and chars > UPDATE_CHARS:
         text = f"Invalid 'session': too long. Expected at most {UPDATE_CHARS} characters, but got {chars}."
         raise Refusal("string_above_max_length", text, "session")
-    rates, references = _take_rates(given), _take_references(given)
+    check_size(given)
+    rates, items = _take_rates(given), _take_input(given)
     try:
         event = model.model_validate(given)
     except ValidationError as error:
         raise blame(error, given) from None
     for stranger in _strangers(event, ""):
         raise Refusal("unknown_parameter", f"Unknown parameter: '{stranger}'.", stranger)
-    _give_back(event, rates, references)
+    _give_back(event, rates, items)
     return event
 
 
@@ -138,36 +141,34 @@ def _checked_rate(rate: int, param: str) -> int:
     return rate
 
 
-def _take_references(given: dict[str, Any]) -> list[tuple[int, str]]:
-    """The service takes references to items in a response's input; Python's models know them only elsewhere."""
+def _take_input(given: dict[str, Any]) -> list[BaseModel] | None:
+    """The items of a response's input. The service takes references among them, which Python's models know only elsewhere; and
+    taken one by one, the first that is wrong is the only one that costs what a wrong one does."""
     items = _at(given, ("response", "input"))
     if not isinstance(items, list):
-        return []
-    references = [(at, _reference(item, at)) for at, item in enumerate(items) if _is_reference(item)]
-    for at, _ in references:
-        items[at] = PLACEHOLDER
-    return references
+        return None
+    taken = [_input_item(item, f"response.input[{at}]") for at, item in enumerate(items)]
+    given["response"]["input"] = []
+    return taken
 
 
-def _is_reference(item: Any) -> bool:
-    return isinstance(item, dict) and item.get("type") == "item_reference"
-
-
-def _reference(item: Any, at: int) -> str:
+def _input_item(item: Any, root: str) -> BaseModel:
     try:
-        return ResponseItemReference.model_validate(item).id
+        if isinstance(item, dict) and item.get("type") == "item_reference":
+            return ResponseItemReference.model_validate(item)
+        return ITEM.validate_python(item)
     except ValidationError as error:
-        raise blame(error, item, f"response.input[{at}]") from None
+        raise blame(error, item, root) from None
 
 
-def _give_back(event: Any, rates: Mapping[tuple[str, ...], int], references: list[tuple[int, str]]) -> None:
+def _give_back(event: Any, rates: Mapping[tuple[str, ...], int], items: list[BaseModel] | None) -> None:
     for path, rate in rates.items():
         format = event
         for name in path:
             format = getattr(format, name)
         format.rate = rate
-    for at, item in references:
-        event.response.input[at] = ResponseItemReference(id=item, type="item_reference")
+    if items is not None:
+        event.response.input = items
 
 
 def _strangers(model: BaseModel, path: str) -> Iterator[str]:

@@ -19,11 +19,16 @@ from openai.types.realtime import (
 )
 from pydantic import BaseModel
 
+from duologue.config import Limits
+from duologue.core.patience import Patience
+from duologue.protocols.realtime.bounds import MOST_ENTRIES, MOST_MARKS, MOST_VALUES, SCHEMAS
 from duologue.protocols.realtime.configuration import RANGES
 from duologue.protocols.realtime.dialect import RECEIVED
 from duologue.protocols.realtime.extensions import EXTENSIONS
-from duologue.protocols.realtime.incoming import CLIENT, kind_of
+from duologue.protocols.realtime.incoming import CLIENT, EVENT_ID_CHARS, UPDATE_CHARS, kind_of
+from duologue.protocols.realtime.items import ID_CHARS, TEXT_CHARS
 from duologue.protocols.realtime.refusals import CODES
+from duologue.protocols.realtime.responding import KEY_CHARS, MOST_METADATA, VALUE_CHARS
 
 SUPPORTED, IGNORED, REFUSED = "supported", "accepted and ignored", "refused"
 
@@ -168,6 +173,20 @@ RESPONSE: Final[Mapping[str, tuple[str, str]]] = {
 }
 """The fields of a response.create."""
 
+BOUNDS: Final[Mapping[str, str]] = {
+    "a message": f"{Limits().message_bytes:,} bytes (`limits.message_bytes`); {MOST_MARKS:,} commas and opening brackets, of "
+    "which sound in base64 has none",
+    "an event": f"{MOST_VALUES:,} values in its lists and objects; {' and '.join(f'`{name}`' for name in SCHEMAS)} of a tool "
+    "are not counted",
+    "any list or object": f"{MOST_ENTRIES} elements or fields",
+    "`session.update`": f"{UPDATE_CHARS:,} characters",
+    "`metadata` of a response": f"{MOST_METADATA} pairs of {KEY_CHARS} and {VALUE_CHARS} characters",
+    "text of an item": f"{TEXT_CHARS:,} characters",
+    "sound of an item": f"{Patience().longest_turn_s:g} s (`patience.longest_turn_s`)",
+    "`event_id`, and an item's `id`": f"{EVENT_ID_CHARS} and {ID_CHARS} characters",
+}
+"""What one event may hold at most, lest the time that it takes be everybody's."""
+
 OPENED: Final = ("audio", "input", "output", "turn_detection", "transcription")
 """Fields whose own fields have rows: in all others whole objects are done, or not."""
 
@@ -201,6 +220,7 @@ def reference() -> dict[str, str]:
     return {
         "realtime client": _table(("client event", "", "here"), received),
         "realtime server": _table(("server event", "", "here"), [*sent, *unsent]),
+        "realtime bounds": _table(("what", "at most"), list(BOUNDS.items())),
         "realtime errors": _table(("`code`", "why"), [(f"`{code}`", why) for code, why in CODES.items()]),
         "realtime extensions": _table(("event", "fields", "meaning"), [_extension_row(name) for name in EXTENSIONS]),
         "realtime session": _table(

@@ -35,9 +35,6 @@ from duologue.protocols.realtime.voices import Voices
 MOST_METADATA, KEY_CHARS, VALUE_CHARS = 16, 64, 512
 """Pairs, and their lengths: the service's own limits."""
 
-MOST_INPUT = 500
-"""Items in place of the conversation."""
-
 
 class Responding:
     def __init__(self, scene: Scene, voices: Voices) -> None:
@@ -257,8 +254,6 @@ def _items(event: ResponseCreateEvent, reader: Reader) -> tuple[p.Item | str, ..
     given: Any = event.response.input if event.response is not None else None
     if given is None:
         return None
-    if len(given) > MOST_INPUT:
-        raise Refusal("array_above_max_length", f"Expected at most {MOST_INPUT} items.", "response.input")
     return tuple(_item(item, reader, f"response.input[{at}]") for at, item in enumerate(given))
 
 

@@ -108,11 +108,13 @@ def check(dialogue: Dialogue) -> None:
 
 
 def golden(name: str, dialogue: Dialogue) -> Dialogue:
-    """Checks the laws, and compares with the dialogue that was kept, to the letter.
-
-    WRITE_DIALOGUES=1 keeps this one instead.
-    """
+    """Checks the laws, and compares with the dialogue that was kept."""
     check(dialogue)
+    return kept(name, dialogue)
+
+
+def kept(name: str, dialogue: Dialogue) -> Dialogue:
+    """Compares with the dialogue that was kept, to the letter. WRITE_DIALOGUES=1 keeps this one instead."""
     path, text = DIALOGUES / f"{name}.txt", "\n".join(dialogue.steps()) + "\n"
     if os.environ.get("WRITE_DIALOGUES"):
         path.write_text(text, encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from duologue.core.events import (
     Answer,
     Asked,
+    Close,
     Commit,
     Draft,
     Drop,
@@ -104,14 +105,8 @@ def test_a_reply_asked_for_while_a_microphone_by_hand_is_open_comes_at_once_besi
         (1.0, Asked()),
         (2.0, ReplyEnded(SECOND)),
         (3.0, TurnHandedOver()),
-        (3.1, Transcribed(FIRST, "hello", 1.0)),
     )
-    assert todos == [
-        Listen(FIRST, 0),
-        Answer(SECOND),
-        Transcribe(FIRST),
-        Commit(FIRST, "hello", answer=False, rule="client"),
-    ]
+    assert todos == [Listen(FIRST, 0), Answer(SECOND), Close(FIRST)]
     assert turns.phase is Phase.IDLE
 
 
@@ -173,16 +168,32 @@ BY_HAND = Manners(answers=False, yields=False, by_hand=True)
 
 def test_a_turn_by_hand_ends_when_the_client_says_so_however_long_it_was() -> None:
     turns, todos = run(BY_HAND, (0.0, SpeechStarted(0, 0.0)), (500.0, TurnHandedOver()))
-    assert todos == [Listen(FIRST, 0), Transcribe(FIRST)]
-    assert turns.handle(Transcribed(FIRST, "hello", 1.0), 500.1) == [
-        Commit(FIRST, "hello", answer=False, rule="client")
-    ]
+    assert todos == [Listen(FIRST, 0), Close(FIRST)]
+    assert (turns.phase, turns.wake_at) == (Phase.IDLE, None), "it waits for no words"
 
 
-def test_a_turn_by_hand_is_one_even_if_nothing_was_understood() -> None:
-    turns, _ = run(BY_HAND, (0.0, SpeechStarted(0, 0.0)), (1.0, TurnHandedOver()), (1.01, Asked()))
-    assert turns.handle(Transcribed(FIRST, "", 1.0), 1.1) == [Commit(FIRST, "", rule="client")]
+def test_turns_by_hand_may_follow_each_other_faster_than_they_are_understood() -> None:
+    _, todos = run(
+        BY_HAND,
+        (0.0, SpeechStarted(0, 0.0)),
+        (1.0, TurnHandedOver()),
+        (1.0, SpeechStarted(16_000, 0.0)),
+        (1.5, Transcribed(FIRST, "hello", 1.0)),
+        (2.0, TurnHandedOver()),
+    )
+    assert todos == [Listen(FIRST, 0), Close(FIRST), Listen(SECOND, 16_000), Close(SECOND)]
+
+
+def test_a_reply_to_a_turn_by_hand_comes_when_it_is_asked_for() -> None:
+    turns, todos = run(BY_HAND, (0.0, SpeechStarted(0, 0.0)), (1.0, TurnHandedOver()), (1.01, Asked()))
+    assert todos[1:] == [Close(FIRST), Answer(SECOND)]
     assert turns.phase is Phase.THINKING
+
+
+def test_who_ends_turns_by_hand_may_want_them_answered_unasked() -> None:
+    manners = Manners(by_hand=True)
+    _, todos = run(manners, (0.0, SpeechStarted(0, 0.0)), (1.0, TurnHandedOver()))
+    assert todos == [Listen(FIRST, 0), Close(FIRST), Answer(SECOND)]
 
 
 def test_a_turn_by_hand_beside_a_reply_is_written_down_and_not_answered() -> None:
@@ -191,10 +202,9 @@ def test_a_turn_by_hand_beside_a_reply_is_written_down_and_not_answered() -> Non
         (0.0, Asked()),
         (0.1, SpeechStarted(0, 0.0)),
         (0.5, TurnHandedOver()),
-        (0.6, Transcribed(SECOND, "hello", 1.0)),
         (2.0, ReplyEnded(FIRST)),
     )
-    assert todos[-1] == Commit(SECOND, "hello", answer=False, rule="client")
+    assert todos == [Answer(FIRST), Listen(SECOND, 0), Close(SECOND)]
     assert turns.phase is Phase.IDLE
 
 

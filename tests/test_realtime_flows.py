@@ -55,10 +55,11 @@ def turn_by_hand(client: Client) -> None:
     client.update(audio={"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}})
     client.send("input_audio_buffer.append", audio=APPENDED)
     assert client.ask("input_audio_buffer.commit") == p.EndTurn()
+    client.tell(p.Heard(1, "", True, "en"))
     asked = client.ask("response.create")
     assert isinstance(asked, p.Respond)
-    client.tell(p.Heard(1, "Hello.", True, "en"))
-    client.tell(*reply(1, "Good day.", asked.request.name))
+    client.tell(began(2, asked.request.name, answers=False), p.Understood(1, "Hello.", "en"))
+    client.tell(*reply(2, "Good day.", asked.request.name, answers=False)[1:])
     client.ask("input_audio_buffer.clear")
     client.tell(p.MicrophoneCleared())
 

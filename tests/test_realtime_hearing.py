@@ -69,13 +69,24 @@ def test_a_commit_in_mid_speech_ends_the_turn_and_one_in_silence_is_refused() ->
     assert client.ask("input_audio_buffer.commit") == p.EndTurn()
 
 
-def test_a_commit_whose_words_cannot_be_found_is_answered_all_the_same() -> None:
+def test_a_commit_is_answered_at_once_and_its_words_or_their_lack_follow() -> None:
     client = Client()
-    client.update(audio={"input": {"turn_detection": None}})
-    client.send("input_audio_buffer.append", audio=B64)
-    client.ask("input_audio_buffer.commit", event_id="e9")
-    (error,) = client.tell(p.Failure("engine_failed", "the recogniser broke", 1), p.TurnDropped(1))
-    assert (error["error"]["type"], error["error"]["event_id"]) == ("server_error", "e9")
+    client.update(audio={"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}})
+    told = []
+    for turn in (1, 2):
+        client.send("input_audio_buffer.append", audio=B64)
+        client.ask("input_audio_buffer.commit")
+        told += client.tell(p.Heard(turn, "", True, "en"))
+    assert types(told) == ["input_audio_buffer.committed", "conversation.item.added", "conversation.item.done"] * 2
+    assert told[3]["previous_item_id"] == told[0]["item_id"] == "item_s1_1u"
+    (failed,) = client.tell(p.Understood(1, "", "en", "the words of this turn stay unknown: broke"))
+    assert (failed["type"], failed["item_id"]) == (
+        "conversation.item.input_audio_transcription.failed",
+        "item_s1_1u",
+    )
+    *_, completed = client.tell(p.Understood(2, "Hello.", "en"))
+    assert (completed["transcript"], completed["item_id"]) == ("Hello.", "item_s1_2u")
+    assert completed["usage"]["seconds"] == 0.1
 
 
 def test_a_turn_that_was_noise_is_only_over() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from dialogue import lineup, says
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from realtime_talk import Talk, talk
 
-from duologue.engines.scripted import ScriptedWriter
+from duologue.audio import FRAME_S, Frame
+from duologue.engines import Pause, Transcript
+from duologue.engines.scripted import ScriptedRecognizer, ScriptedWriter
 
 
 def truncate_last(held: Talk) -> None:
@@ -61,3 +63,52 @@ def test_whatever_a_client_does_the_order_of_events_holds(
     assert created == done, "a response was forgotten"
     accepted = held.sent.count("response.create") - len(held.of("error"))
     assert len(created) >= accepted, "a request was forgotten"
+
+
+@settings(max_examples=25, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    steps=st.lists(
+        st.tuples(TIMES, st.sampled_from(["says", "asks", "cancels", "retrieves", "clears sound", "commits"])),
+        max_size=12,
+    ),
+    delay_s=st.sampled_from([0.0, 0.3, 3.0]),
+    kind=st.sampled_from(["realtime", "transcription"]),
+)
+def test_by_hand_every_commit_is_answered_once_and_no_sound_is_lost(
+    steps: list[tuple[float, str]], delay_s: float, kind: str
+) -> None:
+    commits: list[str] = []
+    seconds: list[float] = []
+
+    class Recognizer(ScriptedRecognizer):
+        async def transcribe(self, audio: AsyncIterator[Frame | Pause]) -> AsyncIterator[Transcript]:
+            seconds.append(0.0)
+            stream = len(seconds) - 1
+
+            async def counted() -> AsyncIterator[Frame | Pause]:
+                async for item in audio:
+                    seconds[stream] += FRAME_S if isinstance(item, Frame) else 0.0
+                    yield item
+
+            async for transcript in super().transcribe(counted()):
+                yield transcript
+
+    def commit(held: Talk) -> None:
+        commits.append(f"commit{len(commits)}")
+        held.send("input_audio_buffer.commit", event_id=commits[-1])
+
+    def by_hand(held: Talk) -> None:
+        heard = {"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}}
+        held.send("session.update", session={"type": kind, "audio": heard})
+
+    script = [(at, commit if name == "commits" else ACTS[name]) for at, name in steps]
+    engines = lineup(recognizer=Recognizer(texts=lambda stream, _: f"turn {stream}", delay_s=delay_s))
+    held = talk([], 50, (0.0, by_hand), *script, engines=engines, transcription=kind == "transcription")
+    committed = [event["item_id"] for event in held.of("input_audio_buffer.committed")]
+    refused = [event["error"]["event_id"] for event in held.of("error") if event["error"]["event_id"] in commits]
+    assert len(committed) + len(refused) == len(commits)
+    assert len(set(committed)) == len(committed)
+    words = held.of("conversation.item.input_audio_transcription.completed")
+    assert [event["item_id"] for event in words] == committed, "in another order"
+    assert [event["transcript"] for event in words] == [f"turn {number}" for number in range(len(committed))]
+    assert abs(sum(seconds) - 50.0) <= 0.1

@@ -40,7 +40,7 @@ def test_every_code_of_a_refusal_has_its_row() -> None:
     """Those of an address that is refused stand in the page's text."""
     raised = {code for path in SOURCE.glob("*.py") for code in re.findall(r'Refusal\(\s*"(\w+)"', path.read_text())}
     sized = {f"{kind}_{side}_value" for kind in ("integer", "decimal") for side in ("below_min", "above_max")}
-    of_sessions = {code for code, _, _ in ITEM_ERRORS.values() if code} | {"too_many_replies"}
+    of_sessions = {code for code, _, _ in ITEM_ERRORS.values() if code} | {"too_many_replies", "too_much_sound"}
     assert raised | sized | of_sessions == set(CODES)
 
 

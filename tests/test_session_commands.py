@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+import laws
+import numpy as np
 import pytest
 import virtual
-from dialogue import TIMINGS, Dialogue, lineup, play, says, voice
+from dialogue import TIMINGS, Dialogue, decided_at, lineup, play, says, voice
 
 from duologue import clock
+from duologue.audio import FRAME_S, INPUT_RATE, Frame
 from duologue.core.turns import Manners
-from duologue.engines import Prompt, Text, Tool, ToolCall, ToolCallPart
+from duologue.ear import BY_HAND_S
+from duologue.engines import Pause, Prompt, Text, Tool, ToolCall, ToolCallPart, Transcript
 from duologue.engines.scripted import ScriptedRecognizer, ScriptedWriter
-from duologue.errors import ClientError
+from duologue.errors import ClientError, EngineError
 from duologue.protocols import (
     AddItem,
     ClearHistory,
@@ -34,6 +39,7 @@ from duologue.protocols import (
     ItemHeard,
     ItemRemoved,
     ItemShown,
+    Microphone,
     Nudged,
     RemoveItem,
     Reopened,
@@ -53,6 +59,7 @@ from duologue.protocols import (
     TurnDropped,
     TurnTaking,
     Type,
+    Understood,
     Withdraw,
     Writing,
     call_item,
@@ -244,6 +251,25 @@ def test_an_answer_that_comes_before_the_speech_around_the_call_is_over_is_used_
 BY_HAND = manners(answers=False, yields=False, by_hand=True)
 
 
+@dataclass
+class Counted(ScriptedRecognizer):
+    """Keeps how many seconds each stream was given."""
+
+    seconds: list[float] = field(default_factory=list)
+
+    async def transcribe(self, audio: AsyncIterator[Frame | Pause]) -> AsyncIterator[Transcript]:
+        self.seconds.append(0.0)
+        stream = len(self.seconds) - 1
+
+        async def counted() -> AsyncIterator[Frame | Pause]:
+            async for item in audio:
+                self.seconds[stream] += FRAME_S if isinstance(item, Frame) else 0.0
+                yield item
+
+        async for transcript in super().transcribe(counted()):
+            yield transcript
+
+
 def test_a_turn_by_hand_is_what_came_until_the_client_said_so() -> None:
     seen = play(
         [],
@@ -251,8 +277,73 @@ def test_a_turn_by_hand_is_what_came_until_the_client_said_so() -> None:
         engines=lineup(recognizer=says("hello")),
         commands=[(0.1, BY_HAND), (2.0, EndTurn()), (2.01, Respond(ReplyRequest("mine")))],
     )
-    assert [fact.text for fact in seen.of(Heard) if fact.final] == ["hello"]
-    assert seen.of(ReplyBegan) == [ReplyBegan(1, "mine", True, True)]
+    assert [(fact.turn, fact.text) for fact in seen.of(Heard) if fact.final] == [(1, "")]
+    assert seen.of(Understood) == [Understood(1, "hello", "en")]
+    assert seen.of(ReplyBegan) == [ReplyBegan(2, "mine", True, False)]
+    assert seen.history == [("user", "hello"), ("assistant", "You said: hello")], "the reply waits for the words"
+
+
+def test_turns_by_hand_that_are_not_understood_yet_are_each_heard_whole_and_in_order() -> None:
+    heard = Counted(texts=("one", "two", "three"), delay_s=4.0)
+    ends: list[tuple[float, Command]] = [(at, EndTurn()) for at in (3.0, 9.0, 9.5)]
+    commands = [(0.1, BY_HAND), *ends, (9.5, Respond(ReplyRequest("mine")))]
+    seen = laws.kept("by_hand", play([], 30, engines=lineup(recognizer=heard), commands=commands))
+    assert [(fact.turn, fact.text) for fact in seen.of(Understood)] == [(1, "one"), (2, "two"), (3, "three")]
+    assert [round(t, 1) for t in decided_at(seen)] == [3.0, 9.0, 9.5], "the client is told at once"
+    assert heard.seconds == pytest.approx([2.9, 6.0, 0.5, 20.5], abs=0.1)
+    assert seen.history[:4] == [
+        ("user", "one"),
+        ("user", "two"),
+        ("user", "three"),
+        ("assistant", "You said: one two three"),
+    ]
+
+
+def test_a_turn_by_hand_whose_recogniser_fails_is_one_without_words() -> None:
+    class Fails(ScriptedRecognizer):
+        async def transcribe(self, audio: AsyncIterator[Frame | Pause]) -> AsyncIterator[Transcript]:
+            self._streams += 1
+            fails = self._streams == 1
+            async for transcript in super().transcribe(audio):
+                if fails:
+                    raise EngineError("recognizer", "broke")
+                yield transcript
+
+    for at_s in (0.0, 9.0):  # while the user speaks, and at the end
+        seen = play(
+            [],
+            9,
+            engines=lineup(recognizer=Fails(texts=("one", "two"), partial_every_s=0.3 if not at_s else 0)),
+            commands=[(0.1, BY_HAND), (2.0, EndTurn()), (4.0, EndTurn())],
+        )
+        first, second = seen.of(Understood)
+        assert (first.turn, first.text) == (1, "")
+        assert "broke" in first.error
+        assert second == Understood(2, "two", "en")
+        assert not seen.of(TurnDropped)
+
+
+def test_more_sound_by_hand_than_may_wait_is_refused_and_what_was_taken_is_heard() -> None:
+    heard, refused = Counted(texts=("one", "two"), delay_s=2.0), list[str]()
+
+    def send(session: Session) -> None:
+        for _ in range(40):
+            try:
+                session.command(Microphone(np.zeros(10 * INPUT_RATE, np.float32)))
+            except ClientError as error:
+                refused.append(error.code)
+        session.command(EndTurn())
+        with pytest.raises(ClientError, match="nothing was said"):
+            session.command(EndTurn())
+
+    def during(session: Session) -> None:
+        session.command(BY_HAND)
+        send(session)
+
+    seen = play([], 6, engines=lineup(recognizer=heard), during=during)
+    assert refused == ["too_much_sound"] * 10
+    assert heard.seconds[0] == pytest.approx(BY_HAND_S, abs=0.1)
+    assert [fact.text for fact in seen.of(Understood)] == ["one"]
 
 
 def test_the_sound_after_a_turn_by_hand_belongs_to_the_next_one() -> None:
@@ -278,7 +369,7 @@ def test_what_was_said_by_hand_can_be_taken_back() -> None:
         engines=lineup(recognizer=says("wrong", "right")),
         commands=[(0.1, BY_HAND), (1.0, ClearMicrophone()), (2.0, EndTurn())],
     )
-    assert [fact.text for fact in seen.of(Heard) if fact.final] == ["right"]
+    assert [fact.text for fact in seen.of(Understood)] == ["right"]
     assert len(seen.of(TurnDropped)) == 1
 
 

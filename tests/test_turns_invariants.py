@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from duologue.core.events import (
     Answer,
     Asked,
+    Close,
     Commit,
     Draft,
     Drop,
@@ -143,12 +144,18 @@ class Witness:
         elif isinstance(todo, Reopen):
             assert todo.turn.number == todo.was.number
             self.over |= {todo.was, todo.heard_as}
-        assert isinstance(todo, Drop | Silence) or todo.turn not in self.over, f"{todo} is of a turn that is over"
+        elif isinstance(todo, Close):
+            assert self.turns.manners.by_hand
+            assert todo.turn not in self.over, "closed twice"
+            self.over.add(todo.turn)
+        assert isinstance(todo, Drop | Silence | Close) or todo.turn not in self.over, (
+            f"{todo} is of a turn that is over"
+        )
         if isinstance(todo, Listen | Answer) or (isinstance(todo, Commit) and todo.turn.number > self.newest):
             assert todo.turn.number > self.newest, "a number was given twice"
             self.newest = todo.turn.number
         if isinstance(todo, Commit):
-            assert todo.text or self.turns.manners.by_hand
+            assert todo.text
         if isinstance(todo, Answer) or (isinstance(todo, Commit) and todo.answer):
             assert todo.turn == self.turns.replying
         if isinstance(todo, Draft):
@@ -217,3 +224,20 @@ def test_nothing_that_can_happen_breaks_the_machine(
     for wait_s, (kind, *values) in script:
         witness.happen(wait_s, kind, *values)
     assert witness.go_home() <= 8
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(SCRIPT)
+def test_by_hand_every_turn_that_is_ended_is_closed_at_once(script: list[tuple[float, tuple[Any, ...]]]) -> None:
+    turns, now = Turns(PATIENCE, Manners(answers=False, yields=False, by_hand=True)), 0.0
+    witness = Witness(turns.manners)
+    witness.turns = turns
+    for wait_s, (kind, *values) in script:
+        if kind is not SpeechStopped:  # nobody listens for silence
+            witness.happen(wait_s, kind, *values)
+        being_heard = turns.phase in (Phase.HEARING, Phase.BESIDE)
+        turn, now = turns.hearing, witness.now
+        closed = turns.handle(TurnHandedOver(), now)
+        assert closed[:1] == ([Close(turn)] if being_heard else [])
+        witness._check(closed)
+        assert turns.phase not in (Phase.PAUSED, Phase.OVERLAP)

@@ -101,6 +101,26 @@ class Conduct:
             self._replies.void_draft()
             self.understand(todo.turn.number)
 
+    def _close(self, todo: e.Close) -> None:
+        """Its words follow, as those of a turn that was answered by ear do."""
+        self._feelings.heard(todo.turn)
+        self._replies.void_draft()
+        self._tell(p.Heard(todo.turn.number, "", True, self._wishes.heard_language))
+        item = p.user_item(self._name, todo.turn.number)
+        self._conversation.reserve("user", item, {"turn": todo.turn.number, "language": self._wishes.heard_language})
+        self._listener.hand_over(todo.turn)
+
+    def closed(self, turn: e.Turn, text: str, error: str) -> None:
+        """The words of a turn that was closed before they were known; `error` says why there are none."""
+        if text == UNHEARD and self._understanding is not None and (audio := self._listener.audio_of(turn)) is not None:
+            self._understanding.keep(turn, audio)
+            return self.understand(turn.number)
+        language = self._wishes.heard_language
+        self._conversation.fill(p.user_item(self._name, turn.number), text, metadata={"language": language})
+        self._feelings.worded(turn, text)
+        self._feelings.decided(turn)
+        return self._tell(p.Understood(turn.number, text, language, error))
+
     def _sound_to_answer(self, turn: e.Turn) -> Audio | None:
         """For a model that answers by ear; nobody else wants it put together in the middle of a pause."""
         return None if self._understanding is None else self._listener.audio_of(turn)
@@ -146,6 +166,7 @@ TODOS: Mapping[type, Callable[[Conduct, Any], None]] = {
     e.Score: Conduct._score,
     e.Draft: Conduct._draft,
     e.Commit: Conduct._commit,
+    e.Close: Conduct._close,
     e.Answer: Conduct._answer,
     e.Unask: Conduct._unask,
     e.Nudge: Conduct._nudge,

@@ -24,20 +24,41 @@ from duologue.watch import Watch
 WAITING_S = 30.0
 """Sound that may wait for a recogniser; one that is further behind has failed, and the turn with it."""
 
+BY_HAND_S = 300.0
+"""The same of all turns that a client ends by hand, which may send files as fast as the line carries them: 19 MB. Whoever has so
+much waiting is told to wait, and nothing fails."""
+
 
 class Ear:
     """Listens to `turn`, beginning with the `frames` that are already there; keeps the last `longest_s` of sound."""
 
-    def __init__(self, turn: Turn, frames: Sequence[Frame], longest_s: float, engine_timeout_s: float) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        frames: Sequence[Frame],
+        longest_s: float,
+        engine_timeout_s: float,
+        waiting_s: float = WAITING_S,
+    ) -> None:
         self.turn = turn
+        self.lost = ""
+        """Why there will be no words, for people; the sound that still comes is nobody's."""
+        self.over = asyncio.Event()
+        """Of a turn that was closed by hand: its words are known, or known to be lost."""
         self._watch = Watch(engine_timeout_s)
         self.frames: deque[Frame] = deque(frames, maxlen=max(1, round(longest_s / FRAME_S)))
         self.text = ""
-        self._waiting: asyncio.Queue[Frame | Pause] = asyncio.Queue(round(WAITING_S / FRAME_S) + len(self.frames))
+        self._waiting: asyncio.Queue[Frame | Pause] = asyncio.Queue(round(waiting_s / FRAME_S) + len(self.frames))
+        self._waiting_s = waiting_s
         self._pauses: deque[Turn] = deque()  # that wait with the sound, each with its take
         self._asked: deque[Turn] = deque()  # that the recogniser is answering
         for frame in frames:
             self._waiting.put_nowait(frame)
+
+    @property
+    def waiting_s(self) -> float:
+        """Of sound that the recogniser has not taken yet."""
+        return self._waiting.qsize() * FRAME_S
 
     @property
     def audio(self) -> Audio:
@@ -83,7 +104,11 @@ class Ear:
             yield item
 
     def _put(self, item: Frame | Pause) -> None:
+        if self.lost:
+            return
         try:
             self._waiting.put_nowait(item)
         except asyncio.QueueFull:
-            raise EngineError("recognizer", f"is more than {WAITING_S:g} s behind", code="recognizer_behind") from None
+            raise EngineError(
+                "recognizer", f"is more than {self._waiting_s:g} s behind", code="recognizer_behind"
+            ) from None

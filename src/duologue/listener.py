@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from duologue import clock
@@ -19,14 +21,14 @@ from duologue.conversation import ConversationManager
 from duologue.core.events import Event, Overheard, Scored, Transcribed, Turn, Weighed
 from duologue.core.turns import Phase, Turns
 from duologue.core.words import is_echo
-from duologue.ear import Ear
+from duologue.ear import BY_HAND_S, WAITING_S, Ear
 from duologue.engines import UNHEARD, Prompt, Transcript, TurnDetector, WordsDetector
 from duologue.engines.lineup import Lineup
 from duologue.errors import EngineError
 from duologue.languages import AUTO, ENOUGH_S, Guess
 from duologue.protocols import Degraded, Fact, Heard
 from duologue.wishes import Wishes
-from duologue.work import Work
+from duologue.work import Cause, Work
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,10 @@ draft's voice wants."""
 
 class Listener:
     """`turns` is read, never told; `speaking` gives the text of the reply that plays, which the microphone may catch; `more_said`
-    is called when a turn goes on with new words."""
+    is called when a turn goes on with new words, `closed` with the words of each turn that was handed over, or why it has none.
+
+    One recogniser's stream is open at a time: what is said after a turn was handed over waits until its words are known.
+    """
 
     def __init__(
         self,
@@ -55,6 +60,7 @@ class Listener:
         tell: Callable[[Fact], None],
         speaking: Callable[[], str],
         more_said: Callable[[Turn], None],
+        closed: Callable[[Turn, str, str], None],
     ) -> None:
         self._name = name
         self._config = config
@@ -67,9 +73,11 @@ class Listener:
         self._tell = tell
         self._speaking = speaking
         self._more_said = more_said
+        self._closed = closed
         self._recognizer = lineup.hearing()
         self._noticed = ""
         self._ear: Ear | None = None
+        self._handed_over: deque[Ear] = deque()  # whose words are still to come, the oldest first
         self._answered: Ear | None = None  # of the turn that is being replied to, in case it is reopened
 
     def frame(self, frame: Frame) -> None:
@@ -78,9 +86,11 @@ class Listener:
                 self._ear.feed(frame)
 
     def listen(self, turn: Turn, frames: list[Frame]) -> None:
-        self._ear = ear = Ear(turn, frames, self._config.patience.longest_turn_s, self._config.limits.engine_s)
-        self._expect()
-        self._work.start("ear", ear, ear.run, self._recognizer, self._recognized)
+        longest_s, engine_s = self._config.patience.longest_turn_s, self._config.limits.engine_s
+        waiting_s = BY_HAND_S + FRAME_S if self._by_hand else WAITING_S
+        self._ear = ear = Ear(turn, frames, longest_s, engine_s, waiting_s)
+        if not self._handed_over:
+            self._recognize(ear)
         if self._turns.replying is None:
             self._prefill(ear)
 
@@ -105,12 +115,84 @@ class Listener:
 
     def audio_of(self, turn: Turn) -> Audio | None:
         """The turn's sound so far, 16 kHz; None if it came as text."""
-        return self._ear.audio if self._ear is not None and self._ear.turn.number == turn.number else None
+        ears = (self._ear, *self._handed_over)
+        return next((ear.audio for ear in ears if ear is not None and ear.turn.number == turn.number), None)
 
     def close(self) -> None:
         """The turn is over; its sound is kept until the next one is, in case that is the same one."""
-        self._work.cancel("ear", "score", "weigh")
+        self._stop()
         self._answered, self._ear = self._ear, None
+
+    # ── Turns by hand ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def waiting_s(self) -> float:
+        """Of sound that is still to be recognised."""
+        ears = (self._ear, *self._handed_over)
+        return sum(ear.waiting_s for ear in ears if ear is not None)
+
+    def hand_over(self, turn: Turn) -> None:
+        """The turn is over before its words are known; the next one may begin at once."""
+        ear, self._ear = self._ear, None
+        assert ear is not None
+        ear.pause(turn)
+        self._handed_over.append(ear)
+        if ear.lost and ear is self._handed_over[0]:
+            self._next()
+
+    def lost(self, cause: Cause, message: str) -> bool:
+        """Whether what failed is a turn by hand. It is one all the same, but has no words."""
+        by_hand = [*self._handed_over, *([self._ear] if self._by_hand and self._ear is not None else [])]
+        lost = next((ear for ear in by_hand if ear is cause), None)
+        if lost is None:
+            return False
+        log.warning("the words of turn %s stay unknown: %s", lost.turn.number, message)
+        lost.lost = message
+        if self._handed_over and lost is self._handed_over[0]:
+            self._next()
+        return True
+
+    async def settled(self) -> bool:
+        """Waits until the words are known of all turns that are handed over by now; True if there was anything to wait for."""
+        if not self._handed_over:
+            return False
+        await self._handed_over[-1].over.wait()
+        return True
+
+    def _said(self, ear: Ear, text: str) -> None:
+        """The words of the oldest turn that was handed over."""
+        self._closed(ear.turn, text, "")
+        self._over(ear)
+        self._next()
+
+    def _next(self) -> None:
+        """Those that were lost are over; the next ear has the recogniser."""
+        while self._handed_over and (lost := self._handed_over[0]).lost:
+            self._closed(lost.turn, "", f"the words of this turn stay unknown: {lost.lost}")
+            self._over(lost)
+        ear = self._handed_over[0] if self._handed_over else self._ear
+        if ear is not None:
+            self._recognize(ear)
+        else:
+            self._work.cancel("ear")
+
+    def _over(self, ear: Ear) -> None:
+        self._handed_over.popleft()
+        ear.over.set()
+
+    @property
+    def _by_hand(self) -> bool:
+        return self._wishes.turn_taking.manners.by_hand
+
+    # ── What the recogniser says ──────────────────────────────────────────────────────────────────────────────────
+
+    def _recognize(self, ear: Ear) -> None:
+        self._expect()
+        self._work.start("ear", ear, ear.run, self._recognizer, partial(self._recognized, ear))
+
+    def _stop(self, *also: str) -> None:
+        """Whoever was handed over before keeps the recogniser."""
+        self._work.cancel("score", "weigh", *also, *(() if self._handed_over else ("ear",)))
 
     def reopen(self, turn: Turn) -> None:
         if self._ear is not None and self._answered is not None:
@@ -118,15 +200,19 @@ class Listener:
 
     def drop(self, turn: Turn) -> None:
         if self._ear is not None and self._ear.turn.number == turn.number:
-            self._work.cancel("ear", "score", "weigh", "prefill")
+            self._stop("prefill")
             self._ear = None
 
-    def _recognized(self, turn: Turn, transcript: Transcript) -> None:
+    def _recognized(self, ear: Ear, turn: Turn, transcript: Transcript) -> None:
         text, final = transcript.text.strip(), transcript.final
         if (heard_back := self._speaking()) and is_echo(text, heard_back, final):
             text = ""
         if final:
-            self._learn(turn, transcript)
+            self._learn(ear, turn, transcript)
+        if ear in self._handed_over:
+            if final:
+                self._said(ear, text)
+        elif final:
             self._happened(Transcribed(turn, text, transcript.confidence))
             self._weigh(turn, text)
             self._went_on(turn, text)
@@ -145,15 +231,15 @@ class Listener:
             wishes = self._wishes
             expect(wishes.language, fixed=wishes.settings.language != AUTO, settled=wishes.following.settled)
 
-    def _learn(self, turn: Turn, transcript: Transcript) -> None:
+    def _learn(self, ear: Ear, turn: Turn, transcript: Transcript) -> None:
         """The user's language, unless only the model that answers will know the words."""
         if transcript.notice not in ("", self._noticed):
             self._noticed = transcript.notice
             log.warning("turn %s: %s", turn, transcript.notice)
             self._tell(Degraded(transcript.notice, turn.number))
-        if self._ear is not None and transcript.text.strip() and transcript.text != UNHEARD:
+        if transcript.text.strip() and transcript.text != UNHEARD:
             certain = transcript.language_confidence
-            enough = len(self._ear.frames) * FRAME_S >= ENOUGH_S or certain == 1.0  # who has no doubts is not doubted
+            enough = len(ear.frames) * FRAME_S >= ENOUGH_S or certain == 1.0  # who has no doubts is not doubted
             self._wishes.heard(Guess(transcript.language, certain, enough))
             self._expect()
 

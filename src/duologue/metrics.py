@@ -38,7 +38,7 @@ class Metrics:
 
     def __call__(self, row: Row) -> None:
         match row["name"]:
-            case "Commit":
+            case "Commit" | "Close":
                 self._turns.inc()
             case "Interrupted":
                 self._interrupted.inc()

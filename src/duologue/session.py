@@ -24,6 +24,7 @@ from duologue.core import events as e
 from duologue.core.playout import Pacing
 from duologue.core.turns import Manners, Phase, Turns
 from duologue.dispatcher import Dispatcher
+from duologue.ear import BY_HAND_S
 from duologue.edits import Edits
 from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError
@@ -152,6 +153,7 @@ class Session:
             tell,
             speaking=lambda: self._replies.written,
             more_said=self._more_said,
+            closed=lambda turn, text, error: self._conduct.closed(turn, text, error),
         )
         self._feelings = feelings = Feelings(
             config.feelings,
@@ -183,7 +185,8 @@ class Session:
         self._feelings.heard(turn)
 
     async def _settled(self) -> bool:
-        waited = await self._edits.settled()
+        waited = await self._listener.settled()
+        waited = await self._edits.settled() or waited
         return (self._understanding is not None and await self._understanding.settled()) or waited
 
     async def _until_idle(self) -> None:
@@ -224,7 +227,10 @@ class Session:
         COMMANDS[type(command)](self, command)
 
     def _microphone(self, command: p.Microphone) -> None:
-        if self._wishes.turn_taking.manners.by_hand and self._turns.phase not in HEARING:
+        if self._by_hand and self._listener.waiting_s + len(command.samples) / self._intake.rate > BY_HAND_S:
+            text = f"more than {BY_HAND_S:g} s of sound wait to be understood; send the rest when some of it has been"
+            raise ClientError("too_much_sound", text)
+        if self._by_hand and self._turns.phase not in HEARING:
             self._dispatcher.happened(e.SpeechStarted(self._handed_over_at, 0.0))
         self._intake.push(command.samples)
 
@@ -246,6 +252,8 @@ class Session:
         return None
 
     def _end_turn(self, command: p.EndTurn) -> None:
+        if self._by_hand and self._turns.phase not in HEARING:
+            raise ClientError("nothing_to_end", "nothing was said since the last turn ended")
         self._used_at = clock.now()
         self._handed_over_at = self._intake.at
         self._dispatcher.happened(e.TurnHandedOver())
@@ -333,6 +341,10 @@ class Session:
             self._handed_over_at = self._intake.at
         self._turns.patience, self._turns.manners = wanted.patience, wanted.manners
 
+    @property
+    def _by_hand(self) -> bool:
+        return self._wishes.turn_taking.manners.by_hand
+
     def _in_force(self) -> dict[str, Any]:
         rates = {"input_rate": self._intake.rate, "output_rate": self._wishes.output_rate}
         return asdict(self._wishes.settings) | rates
@@ -369,6 +381,8 @@ class Session:
             log.warning("a draft failed, its turn will get another reply: %s", message)
             self._replies.drop()
             return self._dispatcher.happened(e.DraftSettled(turn))
+        if self._listener.lost(cause, message):
+            return None
         self._tell(p.Failure(code, message, turn.number))
         if turn.number < 0:
             return self._replies.end_aside(turn.number)

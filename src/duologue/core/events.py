@@ -207,6 +207,16 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Close:
+    """The client ended the turn by hand: it has its place in the conversation now, and its words as soon as they are known.
+
+    Nothing waits for them but replies, and nothing more is decided about it: the next turn may begin at once.
+    """
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Reply to the conversation as it stands: the turn is the reply's alone, the user said nothing in it."""
 
@@ -272,6 +282,7 @@ Todo: TypeAlias = (
     | Score
     | Draft
     | Commit
+    | Close
     | Answer
     | Unask
     | Nudge

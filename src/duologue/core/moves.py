@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from duologue.core.endpointing import HOLD_S, Evidence, longest_s
-from duologue.core.events import Answer, Commit, Draft, Drop, GoOn, Todo, Transcribe, Transcribed, Turn, Unask
+from duologue.core.events import Answer, Close, Commit, Draft, Drop, GoOn, Todo, Transcribe, Turn, Unask
 from duologue.core.patience import Manners, Patience
 
 
@@ -112,9 +112,6 @@ class Moves:
     def _at_longest(self) -> float | None:
         return None if self.manners.by_hand else self._began_at + self.patience.longest_turn_s
 
-    def _noise(self, event: Transcribed) -> bool:
-        return not event.text and not self.manners.by_hand
-
     def _draft(self) -> list[Todo]:
         """One reply for the same words."""
         wanted = (self.manners.answers or self._asked) and self._text and self._drafted != self._text
@@ -179,16 +176,25 @@ class Moves:
 
     def _end_turn_now(self, now: float) -> list[Todo]:
         """The turn is over in mid-voice: only its words are missing."""
+        if self.manners.by_hand:
+            return [self._close_by_hand(), *self._rest(now)]
         self._silent_at, self._text, self._due, self._complete = now, "", True, None
         self._to(Phase.PAUSED)
         return [Transcribe(self.hearing)]
 
     def _end_turn_at_pause(self, now: float) -> list[Todo]:
         """The same at a pause, where the words may be known."""
+        if self.manners.by_hand:
+            return [self._close_by_hand(), *self._rest(now)]
         if self._text:
             return self._commit(now)
         self._due, self.wake_at = True, None
         return []
+
+    def _close_by_hand(self) -> Close:
+        """What a client says was a turn is one, whatever its words are: there is nothing to wait for."""
+        self._asked = self._asked or self.manners.answers
+        return Close(self.hearing)
 
     def _back_to_reply(self, todos: list[Todo]) -> list[Todo]:
         assert self.replying is not None

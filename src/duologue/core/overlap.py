@@ -132,7 +132,7 @@ class Overlap(Moves):
     @on(Transcribed, Phase.BESIDE)
     def _beside_understood(self, event: Transcribed, now: float) -> list[Todo]:
         """Words are kept until the pause is long enough; no words: it was noise."""
-        if self._noise(event):
+        if not event.text:
             return self._back_to_reply([Drop(self.hearing)])
         self._text = event.text
         return self._write_down() if self._due else []
@@ -141,6 +141,8 @@ class Overlap(Moves):
     @on(TurnHandedOver, Phase.BESIDE)
     def _beside_over(self, event: TurnHandedOver | None, now: float) -> list[Todo]:
         """The turn is over: it is written down, and answered after the reply that plays."""
+        if self.manners.by_hand:
+            return self._back_to_reply([self._close_by_hand()])
         self._ended_by = "client" if event is not None else "longest" if self._voice else ""
         if self._text:
             return self._write_down()

@@ -102,7 +102,7 @@ class Turns(Overlap, Moves):
     @on(Transcribed, Phase.PAUSED)
     def _understand(self, event: Transcribed, now: float) -> list[Todo]:
         """Words: draft the reply, silently, or release it if the pause is long enough already. No words: it was noise."""
-        if self._noise(event):
+        if not event.text:
             return self._drop(now)
         self._text = event.text
         if self._due:
@@ -138,14 +138,14 @@ class Turns(Overlap, Moves):
 
     @on(TurnHandedOver, Phase.PAUSED)
     def _hand_over(self, event: TurnHandedOver, now: float) -> list[Todo]:
-        """The turn is over. A held reply is released at once; without the words yet, as soon as they come."""
+        """The turn is over: a held reply is released at once; without the words yet, as soon as they come. By hand none waits."""
         self._ended_by = "client"
         return self._end_turn_at_pause(now)
 
     @on(Deadline, Phase.HEARING)
     @on(TurnHandedOver, Phase.HEARING)
     def _cut_off(self, event: TurnHandedOver | None, now: float) -> list[Todo]:
-        """The turn has lasted too long, or the client closed it: it is over, whatever the voice does."""
+        """The turn has lasted too long, or the client closed it: it is over, whatever the voice does. By hand nothing waits."""
         self._ended_by = "longest" if event is None else "client"
         return self._end_turn_now(now)
 

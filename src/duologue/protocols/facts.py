@@ -88,7 +88,8 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """The words of a turn whose final `Heard` had none: it was answered by ear, and is written down after its answer.
+    """The words of a turn whose final `Heard` had none: it was answered by ear, and is written down after its answer; or
+    its client ends turns by hand, and its words were not known yet.
 
     `error` says why there are none.
     """

@@ -150,7 +150,9 @@ class Realtime:
         return [p.ClearMicrophone()]
 
     def _commit(self, event: InputAudioBufferCommitEvent) -> list[p.Command]:
-        return self._hearing.commit(self._asked)
+        commands = self._hearing.commit()
+        self._undo = self._hearing.not_committed
+        return commands
 
     def _clear_output(self, event: OutputAudioBufferClearEvent) -> list[p.Command]:
         return self._responding.clear()
@@ -205,7 +207,7 @@ class Realtime:
 
     def _heard(self, fact: p.Heard) -> list[str]:
         messages = self._hearing.heard(fact)
-        return messages + (self._language(fact) if fact.final and not self._hearing.by_ear else [])
+        return messages + (self._language(fact) if fact.final and fact.text else [])
 
     def _understood(self, fact: p.Understood) -> list[str]:
         return self._hearing.understood(fact) + self._language(fact)
@@ -242,10 +244,7 @@ class Realtime:
             return self._ending(fact)
         if fact.turn in self._scene.responses:
             return self._responding.failed(fact, fact.turn)
-        waiting, messages = self._hearing.failed(fact, fact.turn)
-        if waiting is not None:
-            error = described(Refusal(fact.code, fact.message), waiting, fault=True)
-            messages.append(self._say(RealtimeErrorEvent, error=error))
+        messages = self._hearing.failed(fact, fact.turn)
         return messages or self._notice(fact.code, fact.message, fact.turn)
 
     def _degraded(self, fact: p.Degraded) -> list[str]:

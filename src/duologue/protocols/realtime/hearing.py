@@ -24,7 +24,7 @@ from openai.types.realtime import (
 from duologue import protocols as p
 from duologue.protocols.realtime import items
 from duologue.protocols.realtime.history import Entry
-from duologue.protocols.realtime.refusals import Asked, Refusal
+from duologue.protocols.realtime.refusals import Refusal
 from duologue.protocols.realtime.scene import Scene
 from duologue.protocols.realtime.sound import Appended
 
@@ -42,11 +42,10 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Commit:
-    """A turn that the client ended itself, and the event that did it."""
+    """The sound of a turn by hand, until it is an item: at once."""
 
     start_ms: float
     stop_ms: float
-    by: Asked
 
 
 class Hearing:
@@ -65,7 +64,7 @@ class Hearing:
 
     # ── What the client asks ──────────────────────────────────────────────────────────────────────────────────────
 
-    def commit(self, asked: Asked) -> list[p.Command]:
+    def commit(self) -> list[p.Command]:
         """Raises `Refusal` (input_audio_buffer_commit_empty)."""
         ms = self.appended.at_ms - self._begins_ms if self._by_hand or self._turns else 0.0
         if ms < LEAST_COMMIT_MS and not (self._scene.media and (self._by_hand or self._turns)):
@@ -75,10 +74,14 @@ class Hearing:
             )
             raise Refusal("input_audio_buffer_commit_empty", text)
         if self._by_hand:
-            self._commit = _Commit(self._begins_ms, self.appended.at_ms, asked)
+            self._commit = _Commit(self._begins_ms, self.appended.at_ms)
         self._begins_ms = self.appended.at_ms
         self.appended.end_piece()
         return [p.EndTurn()]
+
+    def not_committed(self) -> None:
+        """The session found no turn to end."""
+        self._commit = None
 
     # ── What is told of the user ──────────────────────────────────────────────────────────────────────────────────
 
@@ -122,9 +125,10 @@ class Hearing:
         else:
             start_ms, stop_ms = turn.start_ms, turn.stop_ms
             messages = self._started(fact.turn, turn) + self._stopped(fact.turn, turn)
-        self._begins_ms = max(self._begins_ms, self.appended.at_ms if commit is None else commit.stop_ms)
+        if commit is None:
+            self._begins_ms = max(self._begins_ms, self.appended.at_ms)
         messages += self._item(fact.turn, self.appended.clip(start_ms, stop_ms))
-        if self.by_ear:
+        if self.by_ear or commit is not None:
             self._scene.history.change(self._item_id(fact.turn), ms=stop_ms - start_ms)
             return messages
         return messages + self._transcribed(self._item_id(fact.turn), fact.text, stop_ms - start_ms)
@@ -147,17 +151,13 @@ class Hearing:
         )
         return [triggered, *self._item(fact.turn, b""), *self._transcribed(self._item_id(fact.turn), "", 0.0)]
 
-    def failed(self, fact: p.Failure, turn: int) -> tuple[Asked | None, list[str]]:
-        """The user's words could not be found out. Gives the event that waits for them, if it was one."""
-        if turn in self._turns:
-            return None, self.not_transcribed(self._item_id(turn), fact.code, fact.message)
-        commit, self._commit = self._commit, None
-        return (commit.by, []) if commit else (None, [])
+    def failed(self, fact: p.Failure, turn: int) -> list[str]:
+        """The user's words could not be found out."""
+        return self.not_transcribed(self._item_id(turn), fact.code, fact.message) if turn in self._turns else []
 
     def cleared(self) -> None:
         self._begins_ms = self.appended.at_ms
         self.appended.end_piece()
-        self._commit = None
 
     def reconfigured(self) -> None:
         """A new format's positions go on where the old one's ended; a turn by hand begins with the change to it."""

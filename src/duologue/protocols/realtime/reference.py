@@ -36,9 +36,11 @@ Row: TypeAlias = tuple[str, ...]
 
 MEANINGS: Final[Mapping[str, str]] = {
     "session.update": "only the fields given change; a refused update changes nothing",
-    "input_audio_buffer.append": "over WebRTC refused: there sound comes by RTP",
+    "input_audio_buffer.append": "over WebRTC refused: there sound comes by RTP; "
+    "`too_much_sound` when 300 s of it wait to be understood",
     "input_audio_buffer.clear": "the turn that is being spoken is forgotten",
-    "input_audio_buffer.commit": "ends the turn; `input_audio_buffer_commit_empty` below 100 ms, or while nobody speaks",
+    "input_audio_buffer.commit": "ends the turn; `input_audio_buffer_commit_empty` below 100 ms, or while nobody speaks; "
+    "without turn detection answered at once, and the words follow",
     "output_audio_buffer.clear": "over WebSocket too: whatever sounds falls silent",
     "conversation.item.create": "messages of text or audio, calls and their outputs; images and MCP items are refused",
     "conversation.item.delete": "",

@@ -81,6 +81,7 @@ CODES: Final[Mapping[str, str]] = {
     "array_above_max_length": "a list is too long, or the whole event holds too much",
     "object_above_max_properties": "an object has too many fields, or `metadata` too many pairs",
     "input_audio_buffer_commit_empty": "less than 100 ms to commit, or nobody speaks",
+    "too_much_sound": "300 s of sound that the client commits itself wait to be understood; the rest of an append is not taken",
     "conversation_already_has_active_response": "a response is in progress, or one waits already",
     "response_cancel_not_active": "there is nothing to cancel",
     "too_many_replies": "four responses beside the conversation are under way",
@@ -109,6 +110,8 @@ def as_refusal(error: DuologueError, asked: Asked) -> Refusal:
     if (known := ITEM_ERRORS.get((asked.type, error.code))) is not None:
         code, message, param = known
         return Refusal(code, message.format(item=asked.item, after=asked.after), param)
+    if (asked.type, error.code) == ("input_audio_buffer.commit", "nothing_to_end"):
+        return Refusal("input_audio_buffer_commit_empty", f"Error committing input audio buffer: {error.message}.")
     if (field := PARAMS.get((asked.type, error.code))) is not None:
         return Refusal("invalid_value", error.message, field)
     return Refusal("" if error.code == "missing_api_key" else error.code, error.message)

@@ -167,6 +167,23 @@ def test_what_is_no_offer_is_refused(body: bytes, headers: dict[str, str], code:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("path", ["/v1/realtime/calls", "/rtc"])
+def test_an_offer_that_cannot_be_answered_keeps_no_place(path: str) -> None:
+    """It looks like one: only aiortc finds that there is no codec for both."""
+
+    async def main() -> None:
+        app = ScriptedApp()
+        async with server(app) as address, phones() as ring, httpx.AsyncClient() as http:
+            offer = (await ring().offer()).replace("opus/48000", "G729/8000")
+            answer = await http.post(f"http://{address}{path}", content=offer)
+            assert answer.status_code == 400
+            assert "bad_sdp" in answer.text
+            async with asyncio.timeout(5.0):
+                await app.sessions[0].closed.wait()
+
+    asyncio.run(main())
+
+
 def test_a_server_without_webrtc_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         app = ScriptedApp()
@@ -184,6 +201,20 @@ def test_a_server_without_webrtc_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 # ── The page's own road ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_came_back_in_vain_may_come_back_by_another_road() -> None:
+    async def main() -> None:
+        async with server(talking()) as address, phones("duologue") as ring, httpx.AsyncClient() as http:
+            offer = (await ring().offer()).replace("opus/48000", "G729/8000")
+            async with client(address, "/ws") as socket:
+                token = json.loads(await socket.recv())["resume"]
+                answer = await http.post(f"http://{address}/rtc?resume={token}", content=offer)
+                assert answer.json()["code"] == "bad_sdp"
+            async with client(address, f"/ws?resume={token}") as socket:
+                assert json.loads(await socket.recv())["resumed"]
+
+    asyncio.run(main())
 
 
 def test_the_native_protocol_goes_over_webrtc_and_a_session_may_change_roads() -> None:

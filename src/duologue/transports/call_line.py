@@ -37,7 +37,7 @@ async def answer(
         return lines[0]
 
     call = await calls.answer(offer, open_session, dialect, label, patience=patience)
-    lines[0].answered.set_result(call)
+    lines[0].begin(call)
     return call
 
 
@@ -45,7 +45,8 @@ class _CallLine:
     def __init__(
         self, tell: Tell, converse: Callable[[Line], Conversation], first: Callable[[Conversation], Sequence[Command]]
     ) -> None:
-        self.answered: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        self._call: Call | None = None  # once it is answered
+        self._answered = asyncio.Event()
         self._tell = tell
         self._first = first
         self._early: list[Fact] = []  # told before the call was ready for it
@@ -67,24 +68,30 @@ class _CallLine:
     def cut(self, ending: Ending) -> None:
         self._ended.set()
 
+    def begin(self, call: Call) -> None:
+        self._call = call
+        self._answered.set()
+
     # ── To the call ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
         self._running = True
         for fact in self._early:
             self._tell(fact)
-        call = await self.answered
+        await self._answered.wait()
         await self._conversation.begun.wait()
         try:
             for command in self._first(self._conversation):
                 self.command(command)
         except ClientError as error:
-            call.refuse(error)
+            assert self._call is not None
+            self._call.refuse(error)
         await self._ended.wait()
 
     def command(self, command: Command) -> None:
         self._conversation.command(command, self)
 
     def close(self) -> None:
-        lost = self.answered.done() and self.answered.result().reason in LOST
+        """Whoever came back in vain may come back by another road; who never came in has no way back."""
+        lost = self._conversation.resumed if self._call is None else self._call.reason in LOST
         self._conversation.leave(self, Ending(None, lost=lost))

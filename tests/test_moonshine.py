@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -165,6 +166,10 @@ def voice(seconds: float) -> list[Frame]:
     return stream(blocks(round(seconds / FRAME_S), 0.1))
 
 
+def muted(seconds: float) -> list[Frame]:
+    return stream(blocks(round(seconds / FRAME_S), 1e-4))
+
+
 def room(seconds: float) -> list[Frame]:
     return stream(blocks(round(seconds / FRAME_S), 0.002))
 
@@ -283,6 +288,42 @@ def test_silence_alone_has_no_words(lane: Lane) -> None:
     model = Counting()
     assert finals(hear(Moonshine(model, lane), [*stream(blocks(60, 1e-4)), Pause()])) == [""]
     assert model.asked == []
+
+
+def test_silence_before_the_first_word_costs_nothing_however_long_it_is(lane: Lane) -> None:
+    model = Counting()
+    hear(Moonshine(model, lane), [*muted(600.0), *voice(0.3), Pause()])
+    assert model.asked == [(moonshine.TRIM_FRAMES + 9, ())]
+
+
+def test_a_silence_in_a_turn_that_nobody_calls_a_pause_settles_it(lane: Lane) -> None:
+    model = Counting()
+    heard = hear(Moonshine(model, lane), [*voice(8.1), *muted(600.0), *voice(0.3), Pause()], gap_s=0.0)
+    frames = [asked for asked, _ in model.asked]
+    assert max(frames) < LONGEST_FRAMES
+    assert model.asked[-1] == (moonshine.TRIM_FRAMES + 9, ()), "what was said before it is not heard again"
+    assert len(frames) <= 8.1 / 0.6 + 3
+    assert len(finals(heard)[0].split()) == 2
+
+
+def test_words_and_silences_in_turn_cost_no_more_than_the_words(lane: Lane) -> None:
+    model = Counting()
+    hear(Moonshine(model, lane), [*chain.from_iterable([*voice(0.3), *muted(60.0)] for _ in range(20)), Pause()])
+    assert max(frames for frames, _ in model.asked) <= LONGEST_FRAMES
+    assert len(model.asked) <= 2 * 20
+
+
+def test_who_else_waits_for_the_lane_waits_for_one_piece(lane: Lane) -> None:
+    model = Counting(seconds=0.05)
+
+    async def main() -> None:
+        engine = Moonshine(model, lane)
+        await asyncio.gather(all_of(engine, [*voice(60.0), Pause()]), all_of(engine, [*voice(0.3), Pause()]))
+
+    asyncio.run(main())
+    asked = [frames for frames, _ in model.asked]
+    assert asked.index(9) <= 3
+    assert max(asked) <= LONGEST_FRAMES
 
 
 def test_a_slammed_door_does_not_deafen_the_turn(lane: Lane) -> None:

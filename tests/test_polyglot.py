@@ -161,6 +161,17 @@ def test_a_fixed_language_is_that_language() -> None:
     assert others.asked == []
 
 
+@pytest.mark.parametrize("language", ["en", "hi"])
+def test_a_muted_microphone_is_not_kept(language: str) -> None:
+    """Moonshine doubts what it heard, or another language is expected: either way Whisper is given the voice, and hardly more."""
+    others = Others("hi")
+    hearing, _ = made(0.5, others)
+    expect(hearing, language)
+    zeros = [Frame(np.zeros(FRAME_SAMPLES, np.float32), 0)] * round(600 * INPUT_RATE / FRAME_SAMPLES)
+    listen(hearing, [*zeros, *turn(3.0)[:-1], *zeros, *turn(3.0)])
+    assert sum(seconds for seconds, _, _ in others.asked) == pytest.approx(0.5 + 3.0 + 3.0 + 3.0, abs=0.1)
+
+
 def test_a_turn_too_long_for_one_window_is_heard_in_pieces() -> None:
     others = Others("hi")
     hearing, _ = made(0.99, others)

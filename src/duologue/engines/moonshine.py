@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ import onnxruntime
 
 from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, Frame
 from duologue.engines import About, Loading, Pause, Recognizer, Transcript, onnx
+from duologue.engines.kept import LEAD_FRAMES, Kept, level
 from duologue.errors import EngineError
 from duologue.places.thread import Lane
 
@@ -59,10 +60,7 @@ QUIET = 0.1
 FORGET = 0.99
 """What is left of the voice's level after one Frame (half in two seconds), so that a slammed door does not deafen the turn."""
 
-FLOOR_RMS = 3e-4
-"""-70 dB of full scale: no microphone carries a voice this low."""
-
-KEEP_FRAMES, TRIM_FRAMES = 3, 16
+KEEP_FRAMES, TRIM_FRAMES = 3, LEAD_FRAMES
 """Of the quiet before the first word 0.1 s is heard, and at most 0.5 s are left out. On 60 recordings (457 words) with 0.3 s
 of lead-in the error rate was 6.6% so and 8.5% untrimmed; with one Frame more or less about 8%, so take 3 as a choice made on
 those recordings, not as an optimum."""
@@ -102,12 +100,8 @@ class Model:
 
         Setting `stop.terminate` from any thread makes it fail at once with onnxruntime's own exception.
         """
-        pieces = []
-        while len(sound) > LONGEST_FRAMES * FRAME_SAMPLES:
-            end = quietest(sound) * FRAME_SAMPLES
-            pieces.append(self._piece(sound[:end], draft, stop))
-            sound, draft = sound[end:], ()
-        return [*pieces, self._piece(sound, draft, stop)]
+        first, *others = parts(sound)
+        return [self._piece(first, draft, stop), *(self._piece(part, (), stop) for part in others)]
 
     def _piece(self, sound: Audio, draft: Sequence[int], stop: Any) -> Piece:
         heard = self._decode(utterance(sound), draft, stop)
@@ -199,6 +193,15 @@ def before_loop(tokens: Sequence[int]) -> int:
     return len(tokens) - loop_size(tokens) * (LOOP_REPEATS - 1)
 
 
+def parts(sound: Audio) -> Iterator[Audio]:
+    """What the model can hear at once, in order."""
+    while len(sound) > LONGEST_FRAMES * FRAME_SAMPLES:
+        end = quietest(sound) * FRAME_SAMPLES
+        yield sound[:end]
+        sound = sound[end:]
+    yield sound
+
+
 def quietest(sound: Audio) -> int:
     """The Frame (its number) in the last third of the longest piece around which 0.1 s has the least energy."""
     frames = sound[SETTLE_FRAMES * FRAME_SAMPLES : LONGEST_FRAMES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
@@ -265,8 +268,11 @@ class Moonshine:
         stop = onnxruntime.RunOptions()
         stop.log_severity_level = 4  # being stopped is no error
         self._decoding += 1
+        pieces: list[Piece] = []
         try:
-            return await self._lane.run(self._model.hear, sound, draft, stop)
+            for part in parts(sound):  # one call each: whoever else waits for the lane waits for 12 s of sound at most
+                pieces += await self._lane.run(self._model.hear, part, () if pieces else draft, stop)
+            return pieces
         except Exception as error:
             raise EngineError("moonshine", f"recognition failed: {error}") from error
         finally:
@@ -285,7 +291,7 @@ class _Turn:
     def __init__(self, engine: Moonshine) -> None:
         self._engine = engine
         self._settled: list[Piece] = []
-        self._sound: list[Audio] = []
+        self._sound = Kept()
         self._draft: tuple[int, ...] = ()
         self._level = 0.0
         self._fresh = 0
@@ -298,13 +304,16 @@ class _Turn:
         """Keeps the Frame; gives the partial transcript that is ready, and starts the next one when it is due: after enough new
         sound, and where the voice falls quiet, for that may be the end."""
         samples = onnx.clean(frame.samples)
-        self._sound.append(samples)
-        level = self._level_of(samples)
-        if level > QUIET * self._level:
+        loud = level(samples)
+        self._level = max(loud, self._level * FORGET)  # RMS of the voice, which it follows
+        self._sound.add(samples, silent=not loud)
+        if loud > QUIET * self._level:
             self._fresh += 1
             self._answer = self._whole = None
         transcript = self._take_partial()
-        ended = self._fresh > 0 and level < ENDED * self._level
+        if self._answer is None and self._sound.rests and (whole := self._whole_piece()):
+            self._conclude(whole)
+        ended = self._fresh > 0 and loud < ENDED * self._level
         if self._partial is None and (ended or self._fresh >= PARTIAL_FRAMES):
             self._fresh = 0
             self._partial = self._engine.glance(self._all(), self._draft)
@@ -317,10 +326,14 @@ class _Turn:
         self.drop_partial()
         self._fresh = 0
         if self._answer is None:
-            last = whole or self._learn(await self._engine.answer(self._all(), self._draft))
-            self._answer = self._engine.transcript([*self._settled, last], final=True)
-            if last.frames >= SETTLE_FRAMES:
-                self._settle(last)
+            return self._conclude(whole or self._learn(await self._engine.answer(self._all(), self._draft)))
+        return self._answer
+
+    def _conclude(self, last: Piece) -> Transcript:
+        """All the voice there is was heard: so it is for a pause, and for a silence that nobody calls one."""
+        self._answer = self._engine.transcript([*self._settled, last], final=True)
+        if last.frames >= SETTLE_FRAMES:
+            self._settle(last)
         return self._answer
 
     async def _heard_whole(self) -> Piece | None:
@@ -328,13 +341,10 @@ class _Turn:
         if self._whole is not None and self._whole is self._partial:
             await asyncio.wait([self._whole])
             self._take_partial()
-        return self._last if self._whole is not None else None
+        return self._whole_piece()
 
-    def _level_of(self, samples: Audio) -> float:
-        """RMS; the voice's follows it. 0 of what no microphone would carry."""
-        level = float(np.sqrt(np.square(samples).mean()))
-        self._level = max(level, self._level * FORGET)
-        return level if level > FLOOR_RMS else 0.0
+    def _whole_piece(self) -> Piece | None:
+        return self._last if self._whole is not None and self._partial is None else None
 
     def drop_partial(self) -> None:
         task, self._partial = self._partial, None
@@ -360,11 +370,11 @@ class _Turn:
 
     def _settle(self, piece: Piece) -> None:
         self._settled.append(piece)
-        del self._sound[: piece.frames]
+        self._sound.drop(piece.frames)
         self._draft = ()
 
     def _all(self) -> Audio:
-        return np.concatenate(self._sound)
+        return self._sound.first(len(self._sound.frames))
 
 
 def load(loading: Loading) -> Recognizer:

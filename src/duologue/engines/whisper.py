@@ -24,6 +24,7 @@ import numpy as np
 
 from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio, Frame
 from duologue.engines import About, Loading, Pause, Recognizer, Transcript, onnx
+from duologue.engines.kept import Kept, level
 from duologue.errors import EngineError
 from duologue.languages import LANGUAGES, SURE
 from duologue.places.thread import Lane
@@ -232,41 +233,41 @@ class Turn:
 
     def __init__(self) -> None:
         self._settled: list[Heard] = []
-        self._sound: list[Audio] = []
+        self._sound = Kept()
         self._answer: Transcript | None = None
 
     def hear(self, frame: Frame) -> None:
-        self._sound.append(onnx.clean(frame.samples))
-        self._answer = None
+        samples = onnx.clean(frame.samples)
+        loud = level(samples)
+        self._sound.add(samples, silent=not loud)
+        if loud:
+            self._answer = None
 
     @property
     def seconds(self) -> float:
         """Of sound that is not settled."""
-        return len(self._sound) * FRAME_SAMPLES / INPUT_RATE
+        return len(self._sound.frames) * FRAME_SAMPLES / INPUT_RATE
 
     @property
     def so_far(self) -> Audio:
         """What is not settled, as far as one window holds it."""
-        return self._joined(int(CUT_S * INPUT_RATE / FRAME_SAMPLES))
+        return self._sound.first(int(CUT_S * INPUT_RATE / FRAME_SAMPLES))
 
     async def pause(self, engine: Whisper, expected: str, *, fixed: bool, others_than: str = "") -> Transcript:
         if self._answer is None:
             await self.settle(engine, expected, fixed=fixed)
-            last = await engine.hear(self._joined(len(self._sound)), expected, fixed, others_than)
+            last = await engine.hear(self._sound.first(len(self._sound.frames)), expected, fixed, others_than)
             self._answer = _transcript([*self._settled, last])
         return self._answer
 
     async def settle(self, engine: Whisper, expected: str, *, fixed: bool) -> None:
         """Hears what is too much for one window while the user goes on, up to the quietest Frame of its last third."""
         most = int(CUT_S * INPUT_RATE / FRAME_SAMPLES)
-        while len(self._sound) > most:
-            levels = [float(np.square(frame).mean()) for frame in self._sound[most * 2 // 3 : most]]
+        while len(self._sound.frames) > most:
+            levels = [float(np.square(frame).mean()) for frame in self._sound.frames[most * 2 // 3 : most]]
             end = most * 2 // 3 + int(np.argmin(levels)) + 1
-            self._settled.append(await engine.hear(self._joined(end), expected, fixed))
-            del self._sound[:end]
-
-    def _joined(self, end: int) -> Audio:
-        return np.concatenate([np.zeros(0, np.float32), *self._sound[:end]])
+            self._settled.append(await engine.hear(self._sound.first(end), expected, fixed))
+            self._sound.drop(end)
 
 
 def _transcript(pieces: list[Heard]) -> Transcript:

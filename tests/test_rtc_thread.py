@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from duologue.errors import ConfigError
+from duologue.errors import ClientError, ConfigError
 from duologue.transports.rtc_thread import MediaThread, ports_of
 
 
@@ -62,6 +62,24 @@ def test_its_end_cancels_what_runs_and_takes_no_more() -> None:
         await thread.close()
         assert ended.is_set()
         assert "duologue-media" not in {each.name for each in threading.enumerate()}
+
+    asyncio.run(main())
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        thread = MediaThread(range(0))
+        with monkeypatch.context() as short:
+            short.setattr(threading.Thread, "start", refused)
+            thread.call(print)
+            with pytest.raises(ClientError) as full:
+                await asyncio.wait_for(thread.run(asyncio.sleep(0)), 5.0)
+        assert full.value.code == "server_full"
+        await asyncio.wait_for(thread.run(asyncio.sleep(0)), 5.0)
+        await thread.close()
 
     asyncio.run(main())
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from duologue.errors import EngineError
 from duologue.places.thread import STREAM_DEPTH, YIELDING, Lane, needed
 
 
@@ -231,17 +232,66 @@ def test_a_lane_knows_how_long_it_worked() -> None:
     on_a_lane(check, threads=2)
 
 
+def test_a_call_for_which_no_thread_can_be_started_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done: list[str] = []
+
+    def noted() -> Generator[int, None, None]:
+        done.append("refused too")
+        yield 1
+
+    async def check(lane: Lane) -> None:
+        with monkeypatch.context() as short:
+            short.setattr(threading.Thread, "start", refused)
+            with pytest.raises(EngineError) as failed:
+                await asyncio.wait_for(lane.run(done.append, "refused"), 5.0)
+            assert failed.value.code == "engine_overloaded"
+            with pytest.raises(EngineError):
+                await asyncio.wait_for(anext(lane.stream(noted)), 5.0)
+        await asyncio.wait_for(lane.run(done.append, "there are threads again"), 5.0)
+        assert done == ["there are threads again"]
+        assert lane.busy_s() < 0.5
+
+    on_a_lane(check)
+
+
+def test_where_only_one_more_thread_cannot_be_started_a_call_waits_for_those_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def check(lane: Lane) -> None:
+        hold = threading.Event()
+        first = asyncio.create_task(lane.run(hold.wait))
+        await asyncio.sleep(0)
+        with monkeypatch.context() as short:
+            short.setattr(threading.Thread, "start", refused)
+            second = asyncio.create_task(lane.run(lambda: "second"))
+            await asyncio.sleep(0.01)
+            hold.set()
+            assert await asyncio.wait_for(second, 5.0) == "second"
+        await first
+
+    on_a_lane(check, threads=2)
+
+
 def test_closing_a_lane_drops_what_waits() -> None:
     async def check(lane: Lane) -> None:
         hold, made = threading.Event(), list[int]()
         busy = asyncio.create_task(lane.run(hold.wait))
         waits = asyncio.create_task(lane.run(made.append, 1))
+        reads = asyncio.ensure_future(anext(lane.stream(lambda: (number for number in range(3)))))
         await asyncio.sleep(0.01)
         threading.Timer(0.05, hold.set).start()
         lane.close()
         await busy
         with pytest.raises(asyncio.CancelledError):
             await waits
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(reads, 5.0)
         with pytest.raises(RuntimeError):
             await lane.run(made.append, 2)
         assert made == []

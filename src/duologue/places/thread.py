@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from duologue import clock
+from duologue.errors import EngineError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,12 +66,16 @@ class Lane:
         self._pool = ThreadPoolExecutor(
             threads, thread_name_prefix=f"duologue-{name}", initializer=yield_processor if yields else None
         )
+        self._has_thread = self._closed = False
         self._waiting: list[Call] = []
         self._running: set[Call] = set()
         self._worked_s = 0.0
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a blocking call on the lane. If the waiting task is cancelled before the call began, it never begins."""
+        """Runs a blocking call on the lane. If the waiting task is cancelled before the call began, it never begins.
+
+        Raises what the call raises, and `EngineError` (engine_overloaded) where the system lets no thread be started for it.
+        """
         result: T = await self._enter(lambda: function(*args, **kwargs)).result
         return result
 
@@ -81,6 +86,7 @@ class Lane:
         """
         pipe: _Pipe[T] = _Pipe(asyncio.get_running_loop())
         call = self._enter(lambda: pipe.fill(make))
+        call.result.add_done_callback(pipe.never_filled)
         try:
             while (item := await pipe.items.get()) is not None:
                 pipe.room.release()
@@ -100,12 +106,15 @@ class Lane:
 
     def close(self) -> None:
         """Waits for the running calls, drops the waiting ones."""
+        self._closed = True
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             call.drop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _enter(self, work: Callable[[], Any]) -> Call:
+        if self._closed:
+            raise RuntimeError(f"the lane {self.name} is closed")
         call = Call(work, _due.get() or _at(clock.now()))
         self._waiting.append(call)
         self._begin()
@@ -124,14 +133,24 @@ class Lane:
             call.begun_at = clock.now()
             self._since = self._since if self._running else call.begun_at
             self._running.add(call)
+            self._submit(call)
+
+    def _submit(self, call: Call) -> None:
+        """The pool starts its threads one by one, as they are needed, and keeps what it was given though it could start none."""
+        try:
             self._pool.submit(call.work, self._end)
+            self._has_thread = True
+        except RuntimeError as error:
+            if not self._has_thread:  # else one of those comes to it
+                self._running.discard(call)
+                call.refuse(EngineError(self.name, f"no thread can be started: {error}", code="engine_overloaded"))
 
     def _end(self, call: Call) -> None:
         now = clock.now()
         self._running.discard(call)
-        if not self._one_server:
+        if call.begun_at and not self._one_server:  # one that was refused never began
             self._worked_s += (now - call.begun_at) / self._threads
-        elif not self._running:
+        elif call.begun_at and not self._running:
             self._worked_s += now - self._since
         self._begin()
 
@@ -156,18 +175,23 @@ class Call:
         value: Any = None
         failure: BaseException | None = None
         try:
-            value = self._function()
+            value = None if self.result.done() else self._function()
         except BaseException as error:
             failure = error
         self.ended = True
         self._post(self._give, end, value, failure)
+
+    def refuse(self, error: EngineError) -> None:
+        """On the loop: it has not begun after all. A thread that is started later comes upon it, and does nothing."""
+        self.begun_at = 0.0
+        self.result.set_exception(error)
 
     def drop(self) -> None:
         self._post(self.result.cancel)
 
     def _give(self, end: Callable[[Call], None], value: Any, failure: BaseException | None) -> None:
         end(self)
-        if self.result.cancelled():
+        if self.result.done():
             return
         if failure is None:
             self.result.set_result(value)
@@ -199,6 +223,10 @@ class _Pipe(Generic[T]):
         except BaseException as error:
             end = error
         self._post(end)
+
+    def never_filled(self, result: asyncio.Future[Any]) -> None:
+        """On the loop: of a call on which no thread worked, what became of it. Of any other it comes after the end."""
+        self.items.put_nowait(asyncio.CancelledError() if result.cancelled() else result.exception())
 
     def _put(self, item: tuple[T]) -> bool:
         while not self.gone.is_set():

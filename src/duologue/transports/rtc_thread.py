@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
-from duologue.errors import ConfigError
+from duologue.errors import ClientError, ConfigError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,14 +70,15 @@ class MediaThread:
 
     def call(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Soon, and in the order of the calls. After `close` there is nothing to be done any more."""
-        with suppress(RuntimeError):
+        with suppress(RuntimeError, ClientError):
             self._running().call_soon_threadsafe(lambda: function(*args, **kwargs))
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Waits for a coroutine over there. Cancelling the wait cancels the work. After `close` it raises `RuntimeError`."""
+        """Waits for a coroutine over there. Cancelling the wait cancels the work. After `close` it raises `RuntimeError`;
+        where the system lets no thread be started, `ClientError` (server_full)."""
         try:
             done = asyncio.run_coroutine_threadsafe(work, self._running())
-        except RuntimeError:
+        except (RuntimeError, ClientError):
             work.close()  # else Python warns that nobody waited for it
             raise
         return await asyncio.wrap_future(done)
@@ -91,10 +92,23 @@ class MediaThread:
 
     def _running(self) -> MediaLoop:
         if self._loop is None:
-            self._loop = MediaLoop(self._ports)
-            self._thread = threading.Thread(target=_live, args=(self._loop,), name="duologue-media", daemon=True)
-            self._thread.start()
+            try:
+                self._start()
+            except (OSError, RuntimeError) as error:  # of descriptors, or threads, there are no more
+                raise ClientError("server_full", f"no thread can be started for the sound ({error})") from error
+        assert self._loop is not None
         return self._loop
+
+    def _start(self) -> None:
+        """Wholly or not at all: the next call tries again."""
+        loop = MediaLoop(self._ports)
+        thread = threading.Thread(target=_live, args=(loop,), name="duologue-media", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            loop.close()
+            raise
+        self._loop, self._thread = loop, thread
 
 
 def _live(loop: MediaLoop) -> None:

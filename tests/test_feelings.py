@@ -17,6 +17,7 @@ from duologue.audio import Audio
 from duologue.config import Config
 from duologue.config import Feelings as Settings
 from duologue.core.events import Turn
+from duologue.core.turns import Manners
 from duologue.ear import Ear
 from duologue.emotion import Considered, Emotion, EmotionDetector, EmotionSettings, Heard
 from duologue.engines import Message, Piece, Prompt, Sound, Style, Text, Transcript
@@ -27,12 +28,14 @@ from duologue.feelings import noted
 from duologue.protocols import (
     ClearHistory,
     Configure,
+    EndTurn,
     Felt,
     Latency,
     ReplyDone,
     ReplyRequest,
     ReplyVoice,
     Respond,
+    TurnTaking,
     Type,
 )
 from duologue.protocols import (
@@ -510,3 +513,18 @@ def test_the_scripted_detector_feels_what_it_is_told() -> None:
     engines = lineup(recognizer=says(PLAIN), emotion=ScriptedEmotion(feels))
     seen = play([(1, 2.5)], 6, engines=engines, config=TIMINGS)
     assert seen.of(Felt) == [Felt(1, "surprised", 1.0, 0.9, ("a script",))]
+
+
+BY_HAND = Configure(
+    turn_taking=TurnTaking(TIMINGS.speech, TIMINGS.patience, Manners(answers=False, yields=False, by_hand=True))
+)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 1.0])
+def test_a_turn_that_the_client_ends_is_answered_in_its_tone(after_s: float) -> None:
+    voice = Voice()
+    engines = lineup(recognizer=says(SAD), emotion=Detectors(), speakers=(voice,))
+    commands = [(0.1, BY_HAND), (2.0, EndTurn()), (2.0 + after_s, Respond(ReplyRequest("mine")))]
+    seen = play([(0.5, 1.5)], 6, engines=engines, commands=commands)
+    assert [(fact.turn, fact.label) for fact in seen.of(Felt)] == [(1, "sad")]
+    assert voice.styles[0].emotion == ANSWERS["sad"].emotion

@@ -7,22 +7,29 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 import pytest
-from dialogue import Dialogue, lineup, play
+from dialogue import TIMINGS, Dialogue, lineup, play
 
 from duologue.audio import Audio
+from duologue.core.turns import Manners
 from duologue.engines import Piece, Prompt, Text, Transcript
 from duologue.engines.by_ear import ByEar
 from duologue.engines.scripted import ScriptedWriter
 from duologue.errors import EngineError
 from duologue.protocols import (
+    Command,
+    Configure,
     Degraded,
+    EndTurn,
     Fact,
     Failure,
     Heard,
     Interrupted,
     Reopened,
     ReplyDone,
+    ReplyRequest,
     ReplyWord,
+    Respond,
+    TurnTaking,
     Type,
     Understood,
 )
@@ -177,3 +184,14 @@ def test_who_speaks_a_language_that_the_model_does_not_know_is_told_once() -> No
     assert "polyglot" in told.message
     assert [fact.text for fact in seen.of(ReplyDone)] == ["Paris.", "Madrid."]
     assert not talk(Doubtful(), [(1, 2.5)], 6).of(Degraded)
+
+
+def test_turns_that_the_client_ends_are_written_down_one_after_another_and_then_answered() -> None:
+    model = Hearing(transcript_s=0.8)
+    by_hand = Manners(answers=False, yields=False, by_hand=True)
+    ends: list[tuple[float, Command]] = [(2.0, EndTurn()), (2.5, EndTurn()), (2.5, Respond(ReplyRequest("mine")))]
+    taking = Configure(turn_taking=TurnTaking(TIMINGS.speech, TIMINGS.patience, by_hand))
+    seen = talk(model, [(0.5, 2.5)], 8, commands=[(0.1, taking), *ends])
+    assert seen.of(Understood) == [Understood(1, SAID[0], "en"), Understood(2, SAID[1], "en")]
+    assert seen.times(Understood) == pytest.approx([2.8, 3.6], abs=0.05)
+    assert seen.history == [("user", SAID[0]), ("user", SAID[1]), ("assistant", "Typed.")]

@@ -112,13 +112,13 @@ class Conduct:
 
     def closed(self, turn: e.Turn, text: str, error: str) -> None:
         """The words of a turn that was closed before they were known; `error` says why there are none."""
+        self._feelings.worded(turn, text)
+        self._feelings.decided(turn)
         if text == UNHEARD and self._understanding is not None and (audio := self._listener.audio_of(turn)) is not None:
             self._understanding.keep(turn, audio)
             return self.understand(turn.number)
         language = self._wishes.heard_language
         self._conversation.fill(p.user_item(self._name, turn.number), text, metadata={"language": language})
-        self._feelings.worded(turn, text)
-        self._feelings.decided(turn)
         return self._tell(p.Understood(turn.number, text, language, error))
 
     def _sound_to_answer(self, turn: e.Turn) -> Audio | None:

@@ -135,12 +135,14 @@ class Feelings:
     # ── What is made of it ────────────────────────────────────────────────────────────────────────────────────────
 
     async def tone(self, turn: Turn) -> Tone:
-        """Of the reply to `turn`, as far as can be known in time; of one to no words, that of the turn before. Where the client
-        chose a tone for itself, nothing is to be answered."""
+        """Of the reply to `turn`, as far as can be known in time; of one to no words, that of the turn before: the
+        client may have ended it a moment ago. Where the client chose a tone for itself, nothing is to be answered."""
         if not self._wanted or self._wishes.settings.emotion != AUTO:
             return USUAL
         take = self._take
         if take is None or take.turn != turn:
+            if take is not None and take.decided and not take.found.done():
+                await self._in_time(take)
             return self._as_wanted(self._tone)
         return self._as_wanted(self._tone_of(await self._in_time(take)))
 

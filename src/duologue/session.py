@@ -227,7 +227,7 @@ class Session:
         COMMANDS[type(command)](self, command)
 
     def _microphone(self, command: p.Microphone) -> None:
-        if self._by_hand and self._listener.waiting_s + len(command.samples) / self._intake.rate > BY_HAND_S:
+        if self._by_hand and self._waiting_s + len(command.samples) / self._intake.rate > BY_HAND_S:
             text = f"more than {BY_HAND_S:g} s of sound wait to be understood; send the rest when some of it has been"
             raise ClientError("too_much_sound", text)
         if self._by_hand and self._turns.phase not in HEARING:
@@ -344,6 +344,11 @@ class Session:
     @property
     def _by_hand(self) -> bool:
         return self._wishes.turn_taking.manners.by_hand
+
+    @property
+    def _waiting_s(self) -> float:
+        """Of sound whose words are not known yet."""
+        return self._listener.waiting_s + (self._understanding.waiting_s if self._understanding is not None else 0.0)
 
     def _in_force(self) -> dict[str, Any]:
         rates = {"input_rate": self._intake.rate, "output_rate": self._wishes.output_rate}

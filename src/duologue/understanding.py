@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from duologue.audio import Audio
+from duologue.audio import INPUT_RATE, Audio
 from duologue.conversation import ConversationManager
 from duologue.core.events import Turn
 from duologue.engines import SpeechModel, Transcript
@@ -50,8 +50,14 @@ class Understanding:
         self._waiting: dict[int, _Sound] = {}
         self._warned: set[str] = set()
         self._writing: set[_Sound] = set()
+        self._one_at_a_time = asyncio.Lock()  # a client that ends turns by hand may have many, and keeps their order
         self._settled = asyncio.Event()
         self._settled.set()
+
+    @property
+    def waiting_s(self) -> float:
+        """Of sound that is still to be written down."""
+        return sum(len(sound.audio) for sound in self._writing) / INPUT_RATE
 
     def keep(self, turn: Turn, audio: Audio) -> None:
         self._waiting[turn.number] = _Sound(turn, audio)
@@ -78,7 +84,7 @@ class Understanding:
     async def _write_down(self, sound: _Sound) -> None:
         turn = sound.turn.number
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with self._one_at_a_time, asyncio.timeout(self._timeout_s):
                 transcript = await self._model.transcribe(sound.audio)
         except (EngineError, TimeoutError) as error:
             log.warning("the words of turn %s stay unknown: %r", turn, error)

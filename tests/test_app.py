@@ -21,7 +21,7 @@ from duologue import clock
 from duologue.app import App, Occupied
 from duologue.config import Config, Limits, Server
 from duologue.core.playout import Pacing
-from duologue.engines import Sound, Style
+from duologue.engines import Piece, Prompt, Sound, Style
 from duologue.engines.lineup import Lineup
 from duologue.engines.scripted import ScriptedSpeaker, ScriptedWriter
 from duologue.errors import ClientError, EngineError
@@ -419,9 +419,19 @@ def test_a_rehearsal_on_engines_that_work_elsewhere_finds_that_a_conversation_co
     virtual.run(main())
 
 
-def test_a_rehearsal_that_fails_leaves_a_server_that_runs(caplog: pytest.LogCaptureFixture) -> None:
+class Buggy(ScriptedWriter):
+    async def write(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        async for piece in super().write(prompt):
+            yield piece
+            raise ValueError("a bug")
+
+
+@pytest.mark.parametrize("writer", [ScriptedWriter(fail_at=0), Buggy()], ids=["fails", "has a bug"])
+def test_a_rehearsal_that_fails_leaves_a_server_that_runs(
+    writer: ScriptedWriter, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
-        server = app(engines=lineup(writer=ScriptedWriter(fail_at=0)))
+        server = app(engines=lineup(writer=writer))
         await server.rehearse()
         assert server.share_of_one == 0.0
 

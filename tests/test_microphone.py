@@ -17,7 +17,7 @@ from dialogue import lineup, microphone
 from duologue import cli
 from duologue.app import App
 from duologue.audio import INPUT_RATE, Audio, to_pcm16
-from duologue.config import Config
+from duologue.config import Config, Limits
 from duologue.errors import ConfigError
 from duologue.line import AUDIBLE
 from duologue.microphone import OUTPUT_RATE, Loudspeaker, converse, devices
@@ -145,6 +145,10 @@ def test_a_microphone_that_cannot_be_opened_is_the_same_error() -> None:
         def InputStream(self, *_: Any, **__: Any) -> Stream:
             raise PortAudioError("Invalid sample rate")
 
-    with pytest.raises(ConfigError) as caught:
-        virtual.run(converse(App(Config(), lineup()), Broken(np.zeros(0, np.float32))))
-    assert caught.value.code == "no_microphone"
+    async def main(app: App) -> None:
+        with pytest.raises(ConfigError) as caught:
+            await converse(app, Broken(np.zeros(0, np.float32)))
+        assert caught.value.code == "no_microphone"
+        app.open_session(lambda fact: None).close()  # its place is free again
+
+    virtual.run(main(App(Config(limits=Limits(sessions=1)), lineup())))

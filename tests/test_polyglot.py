@@ -247,6 +247,19 @@ def test_a_fetch_that_fails_is_told_and_not_repeated_at_once() -> None:
 
 
 @pytest.mark.models
+def test_a_fetch_for_which_no_thread_can_be_started_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        ear.want()
+
+    ear = Ear(lambda: cast(whisper.Whisper, Others("ta")), lambda: None)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    asyncio.run(main())
+    assert (ear.state, "can't start new thread" in ear.notice("ta")) == ("failed", True)
+
+
 def test_without_its_package_english_is_heard_and_the_rest_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polyglot, "find_spec", lambda name: None)
     lane = Lane("polyglot")

@@ -111,3 +111,17 @@ def test_a_loader_with_a_bug_is_an_engine_error(stranger: Callable[[Any], None],
     with pytest.raises(EngineError) as failed:
         registry.load("speaker", "stranger", loading)
     assert (failed.value.code, failed.value.retryable) == ("engine_load_failed", False)
+
+
+@pytest.mark.parametrize(("value", "says"), [("json:speaker", "has no attribute"), ("broken_library:load", "no GPU")])
+def test_a_module_that_cannot_be_used_is_an_engine_error(
+    value: str, says: str, loading: Loading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries find at their import that what they need is not on the machine, and say so in their own way."""
+    (tmp_path / "broken_library.py").write_text("raise OSError('there is no GPU')")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("stranger", value, "duologue.speaker")
+    monkeypatch.setattr(registry, "entry_points", lambda **query: [point])
+    with pytest.raises(EngineError, match=says) as failed:
+        registry.load("speaker", "stranger", loading)
+    assert failed.value.code == "engine_load_failed"

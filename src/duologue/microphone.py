@@ -73,6 +73,7 @@ async def converse(app: App, sound: Any) -> None:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        session.close()  # cancelled before its first step, it did not do so itself
 
 
 class Captured:

@@ -15,7 +15,6 @@ import numpy as np
 from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio, Frame, resample
 from duologue.engines import Message, Pause, Prompt, Sound, Speaker, Style
 from duologue.engines.lineup import Lineup
-from duologue.errors import EngineError
 
 LINE = "Good morning, it is nice to hear your voice."
 
@@ -32,8 +31,8 @@ async def rehearse(lineup: Lineup) -> float:
         sound = await _say(lineup.speakers[0])
         await _hear(lineup, sound)
         await _answer(lineup)
-    except EngineError as error:
-        log.warning("the rehearsal failed, and what a conversation costs is not known: %s", error)
+    except Exception as error:  # of a stranger's engine it may be any; in a conversation it is contained, too
+        log.warning("the rehearsal failed, and what a conversation costs is not known: %r", error)
         return 0.0
     worked_s = max((worked - before[name] for name, worked in _busy_s(lineup).items()), default=0.0)
     return worked_s / max(2 * len(sound) / INPUT_RATE, 1.0)

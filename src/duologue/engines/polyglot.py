@@ -71,10 +71,12 @@ class Ear:
         """Begins to fetch it, in a thread of its own that nobody waits for."""
         due = self.state == "absent" or (self.state == "failed" and clock.now() - self._failed_at > AGAIN_S)
         if self._fetch is not None and due:
-            self.state = "fetching"
-            threading.Thread(
-                target=self._bring, args=(self._fetch, clock.now()), name="duologue-fetch", daemon=True
-            ).start()
+            self.state, now = "fetching", clock.now()
+            thread = threading.Thread(target=self._bring, args=(self._fetch, now), name="duologue-fetch", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no more of them
+                self._failed(error, now)
 
     def notice(self, language: str) -> str:
         """Why a language is not heard just now, for people; "" when it is."""
@@ -93,8 +95,11 @@ class Ear:
             self.engine, self.state = self._make(), "ready"
             log.info("%s is here: other languages than English are heard", whisper.MODEL)
         except Exception as error:  # the thread's edge: nobody else would hear of it
-            self._why_not, self._failed_at, self.state = str(error), at, "failed"
-            log.warning("%s could not be fetched: %s", whisper.MODEL, error)
+            self._failed(error, at)
+
+    def _failed(self, error: Exception, at: float) -> None:
+        self._why_not, self._failed_at, self.state = str(error), at, "failed"
+        log.warning("%s could not be fetched: %s", whisper.MODEL, error)
 
 
 class Polyglot:

@@ -20,8 +20,8 @@ def load(task: Task, name: str, loading: Loading) -> Engine:
 
 def load_entry(found: EntryPoint, loading: Loading) -> Engine:
     """The same, of an entry point that was found elsewhere: a worker's environment registers nothing of its own."""
-    loader: Loader = _import(found)
     try:
+        loader: Loader = found.load()
         return loader(loading)
     except DuologueError:
         raise
@@ -37,14 +37,6 @@ def entry(task: Task, name: str) -> EntryPoint:
     for found in entry_points(group=f"duologue.{task}", name=name):
         return found
     raise ConfigError("unknown_engine", f"no {task} is called {name!r}; there are: {', '.join(names(task)) or 'none'}")
-
-
-def _import(found: EntryPoint) -> Loader:
-    try:
-        loader: Loader = found.load()
-    except ImportError as error:
-        raise _not_installed(found, error) from error
-    return loader
 
 
 def _not_installed(found: EntryPoint, error: ImportError) -> ConfigError:

@@ -66,7 +66,12 @@ def test_a_commit_in_mid_speech_ends_the_turn_and_one_in_silence_is_refused() ->
     client.send("input_audio_buffer.append", audio=base64.b64encode(PCM * 20).decode())
     assert client.refused("input_audio_buffer.commit")["code"] == "input_audio_buffer_commit_empty"
     client.tell(p.UserSpeech(1, True, 1_000.0))
-    assert client.ask("input_audio_buffer.commit") == p.EndTurn()
+    assert client.ask("input_audio_buffer.commit", event_id="e1") == p.EndTurn()
+    client.send("input_audio_buffer.append", audio=base64.b64encode(PCM * 20).decode())
+    assert client.refused("input_audio_buffer.commit")["code"] == "input_audio_buffer_commit_empty", "it is on its way"
+    stopped, error = client.tell(p.TurnDropped(1))
+    assert stopped["type"] == "input_audio_buffer.speech_stopped"
+    assert (error["error"]["code"], error["error"]["event_id"]) == ("input_audio_buffer_commit_empty", "e1")
 
 
 def test_a_commit_is_answered_at_once_and_its_words_or_their_lack_follow() -> None:

@@ -150,7 +150,7 @@ class Realtime:
         return [p.ClearMicrophone()]
 
     def _commit(self, event: InputAudioBufferCommitEvent) -> list[p.Command]:
-        commands = self._hearing.commit()
+        commands = self._hearing.commit(self._asked)
         self._undo = self._hearing.not_committed
         return commands
 

@@ -19,12 +19,13 @@ from openai.types.realtime import (
     InputAudioBufferSpeechStartedEvent,
     InputAudioBufferSpeechStoppedEvent,
     InputAudioBufferTimeoutTriggered,
+    RealtimeErrorEvent,
 )
 
 from duologue import protocols as p
 from duologue.protocols.realtime import items
 from duologue.protocols.realtime.history import Entry
-from duologue.protocols.realtime.refusals import Refusal
+from duologue.protocols.realtime.refusals import Asked, Refusal, described
 from duologue.protocols.realtime.scene import Scene
 from duologue.protocols.realtime.sound import Appended
 
@@ -38,6 +39,8 @@ class _Turn:
     start_ms: float
     stop_ms: float
     told: bool = False
+    ended_by: Asked | None = None
+    """The commit that waits for its words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Hearing:
 
     # ── What the client asks ──────────────────────────────────────────────────────────────────────────────────────
 
-    def commit(self) -> list[p.Command]:
+    def commit(self, asked: Asked) -> list[p.Command]:
         """Raises `Refusal` (input_audio_buffer_commit_empty)."""
         ms = self.appended.at_ms - self._begins_ms if self._by_hand or self._turns else 0.0
         if ms < LEAST_COMMIT_MS and not (self._scene.media and (self._by_hand or self._turns)):
@@ -73,11 +76,19 @@ class Hearing:
                 f"only has {ms:.2f}ms of audio."
             )
             raise Refusal("input_audio_buffer_commit_empty", text)
+        if self._turns:
+            self._end(next(reversed(self._turns.values())), asked)
         if self._by_hand:
             self._commit = _Commit(self._begins_ms, self.appended.at_ms)
         self._begins_ms = self.appended.at_ms
         self.appended.end_piece()
         return [p.EndTurn()]
+
+    def _end(self, turn: _Turn, asked: Asked) -> None:
+        if turn.ended_by is not None:
+            text = "Error committing input audio buffer: what is being spoken is being committed already."
+            raise Refusal("input_audio_buffer_commit_empty", text)
+        turn.ended_by = asked
 
     def not_committed(self) -> None:
         """The session found no turn to end."""
@@ -113,7 +124,13 @@ class Hearing:
 
     def dropped(self, fact: p.TurnDropped) -> list[str]:
         turn = self._turns.pop(fact.turn, None)
-        return self._stopped(fact.turn, turn) if turn is not None else []
+        if turn is None:
+            return []
+        return self._stopped(fact.turn, turn) + (self._empty(turn.ended_by) if turn.ended_by is not None else [])
+
+    def _empty(self, asked: Asked) -> list[str]:
+        text = "Error committing input audio buffer: nothing was understood in it."
+        return [self._say(RealtimeErrorEvent, error=described(Refusal("input_audio_buffer_commit_empty", text), asked))]
 
     def heard(self, fact: p.Heard) -> list[str]:
         if not fact.final:

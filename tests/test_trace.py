@@ -199,6 +199,14 @@ def test_a_trace_file_is_whole_lines_at_every_moment(tmp_path: Path) -> None:
     file.close()
 
 
+def test_half_of_a_surrogate_pair_which_a_model_may_write_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "x.trace.jsonl"
+    file, row = TraceFile(path), {"t": 0.0, "text": "half a pair \ud83d, नमस्ते \\"}
+    file(row)
+    file.close()
+    assert json.loads(path.read_text(encoding="utf-8")) == row
+
+
 def test_a_full_disk_ends_the_trace_and_not_the_session(caplog: pytest.LogCaptureFixture) -> None:
     file = TraceFile(Path("/dev/full"))
     with caplog.at_level(logging.WARNING):

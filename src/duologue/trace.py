@@ -76,7 +76,8 @@ class TraceFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+        # Half of a surrogate pair, which a model may write, becomes the escape that JSON has for it.
+        self._file: TextIO = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
 
     def __call__(self, row: Row) -> None:
         if self._file.closed:

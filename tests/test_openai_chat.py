@@ -119,6 +119,32 @@ def test_words_come_as_they_are_written_and_empty_ones_do_not() -> None:
     ]
 
 
+def test_an_emoji_that_comes_in_two_halves_is_whole_and_a_half_is_said_to_be_one() -> None:
+    halves = (
+        delta(content="\ud83d"),
+        delta(content="\ude42 well"),
+        delta(content=" \ud83d"),
+        delta(content="!"),
+        end(),
+    )
+    given, _ = meet(says(*halves))
+    assert given == [Text("🙂 well"), Text(" "), Text("\ufffd!")]
+
+
+def test_half_of_a_surrogate_pair_in_the_conversation_is_no_end_of_it() -> None:
+    history = (
+        Message("user", "Hello."),
+        Message("assistant", "half \ud83d, whole \ud83d\ude42"),
+        Message("user", "And?"),
+    )
+    _, stranger = meet(says(*HELLO), asked(*history))
+    assert [message["content"] for message in stranger.requests[0]["messages"]] == [
+        "Hello.",
+        "half \ufffd, whole 🙂",
+        "And?",
+    ]
+
+
 def test_settings_and_the_prompt_s_limit_are_in_the_request() -> None:
     body = {"seed": 7, "chat_template_kwargs": {"enable_thinking": False}}
     settings = {"temperature": 0.5, "max_tokens_name": "max_completion_tokens", "body": body}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 
 from duologue.engines import Message, Piece, Prompt, Text, Tool, ToolCall
 from duologue.engines.tool_calls import Calls
+
+UTF_16: Final = "utf-16-le"
 
 
 def request(prompt: Prompt, messages: Sequence[Message]) -> dict[str, Any]:
@@ -23,14 +26,19 @@ def request(prompt: Prompt, messages: Sequence[Message]) -> dict[str, Any]:
 
 def _message(message: Message) -> dict[str, Any]:
     if message.role == "tool":
-        return {"role": "tool", "tool_call_id": message.answers, "content": message.content}
+        return {"role": "tool", "tool_call_id": message.answers, "content": _letters(message.content)}
     if message.calls:
         calls = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _letters(call.arguments)}}
             for call in message.calls
         ]
-        return {"role": message.role, "content": message.content or None, "tool_calls": calls}
-    return {"role": message.role, "content": message.content}
+        return {"role": message.role, "content": _letters(message.content) or None, "tool_calls": calls}
+    return {"role": message.role, "content": _letters(message.content)}
+
+
+def _letters(text: str) -> str:
+    """Half of a surrogate pair is none, and no request could hold it."""
+    return text.encode(UTF_16, "surrogatepass").decode(UTF_16, "replace")
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
@@ -57,6 +65,7 @@ class Reply:
     def __init__(self, taken: set[str]) -> None:
         self._calls = Calls(taken)
         self._ended_by = ""
+        self._letters = codecs.getincrementaldecoder(UTF_16)("replace")
 
     def take(self, chunk: ChatCompletionChunk) -> list[Piece]:
         """What the chunk brings. The client library lets anything pass that is JSON: strangers' types raise as they come."""
@@ -64,7 +73,7 @@ class Reply:
         for choice in (chunk.choices or ())[:1]:
             self._ended_by = choice.finish_reason or self._ended_by
             if choice.delta and choice.delta.content:
-                pieces.append(Text(_text(choice.delta.content)))
+                pieces += self._words(_text(choice.delta.content))
             for part in (choice.delta and choice.delta.tool_calls) or ():
                 pieces += self._part(part)
         return pieces
@@ -82,6 +91,11 @@ class Reply:
         if cut_off and not whole and not cut_is_wanted:
             raise CutOff(cut_off)
         return whole
+
+    def _words(self, text: str) -> list[Piece]:
+        """Some servers cut an emoji in two, in the middle of what is a pair of surrogates in JSON: it comes when it is whole."""
+        whole = self._letters.decode(text.encode(UTF_16, "surrogatepass"))
+        return [Text(whole)] if whole else []
 
     def _part(self, part: ChoiceDeltaToolCall) -> list[Piece]:
         name: Any = part.function.name if part.function else None

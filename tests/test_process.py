@@ -411,6 +411,17 @@ def test_one_that_cannot_be_started_for_want_of_descriptors_is_an_error(python: 
     assert "Too many open files" in refused.value.message
 
 
+def test_one_for_which_no_thread_can_be_started_is_an_error(python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    place = direct(python)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(EngineError) as failed:
+        place.start()
+    assert failed.value.code == "worker_not_started"
+
+
 def test_one_that_says_what_it_may_not_dies_like_any_other(python: Path) -> None:
     twice = (
         "from duologue.places import worker\n"
@@ -462,6 +473,7 @@ def test_one_that_is_blocked_is_closed_within_two_seconds_and_nothing_is_left(lo
     assert gone(pid)  # reaped, too: a zombie still has its number
     assert len(os.listdir("/proc/self/fd")) <= files
     voice.close()  # twice is fine
+    assert asyncio.run(failure(voice, "a")).code == "engine_closed"
 
 
 @pytest.mark.realtime

@@ -14,7 +14,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +73,13 @@ class Process:
         """Blocking. What the loader tells. Raises its error, or `ConfigError` (environment_broken), `EngineError` (worker_died,
         worker_mismatch, worker_not_started)."""
         told: Future[Any] = Future()
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._loop.close()
+            raise EngineError(
+                self.name, f"its worker has no thread here: {error}", code="worker_not_started"
+            ) from error
         self._post(lambda: self._begin(told))
         try:
             return told.result()
@@ -104,12 +110,15 @@ class Process:
         """The items of a call. `feed` is its first argument, of which each item is fetched only when the worker wants it.
 
         Closing this cancels the call; one that is still worked on after `kill_after_s` has its worker killed. Raises the call's
-        own error, or `EngineError` (worker_died, worker_restarting).
+        own error, or `EngineError` (worker_died, worker_restarting, engine_closed).
         """
         call = Call(asyncio.get_running_loop(), method, arguments, feed is not None)
         wanted = asyncio.Semaphore(0)
         pump = None if feed is None else asyncio.create_task(self._pump(call, feed, wanted))
-        self._post(lambda: self._open(call))
+        if not self._post(lambda: self._open(call)):
+            call.news.put_nowait(
+                Message("fail", value=EngineError(self.name, self._why, code="engine_closed", retryable=False))
+            )
         try:
             while (message := await call.news.get()).kind != "end":
                 if message.kind == "fail":
@@ -150,9 +159,13 @@ class Process:
     def _say(self, call: Call, kind: Any, value: Any = None) -> None:
         self._post(lambda: None if call.worker is None else call.worker.say(Message(kind, call.number, value)))
 
-    def _post(self, todo: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # the place is closed: so are its calls
+    def _post(self, todo: Callable[[], object]) -> bool:
+        """False: the place is closed, and so are its calls."""
+        try:
             self._loop.call_soon_threadsafe(todo, context=contextvars.Context())
+        except RuntimeError:
+            return False
+        return True
 
     # ── On the place's own loop ──
 

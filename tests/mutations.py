@@ -179,15 +179,22 @@ EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
 def _without_liberties(value: Any) -> Any:
     """With what is taken here and not by the models put as they know it: PCM at other rates, references in a response's input."""
     if isinstance(value, list):
-        return [_without_liberties(part) for part in value]
+        return [REFERRED if _is_reference(part) else _without_liberties(part) for part in value]
     if not isinstance(value, dict):
         return value
-    if value.get("type") == "item_reference" and isinstance(value.get("id"), str):
-        return {"type": "message", "role": "system", "content": []}
     rate = value.get("rate")
     if isinstance(rate, int) and 8_000 <= rate <= 48_000:
         value = value | {"rate": 24_000}
     return {key: _without_liberties(part) for key, part in value.items()}
+
+
+REFERRED = {"type": "message", "role": "system", "content": []}
+"""Stands for an item that is referred to."""
+
+
+def _is_reference(value: Any) -> bool:
+    """In a list, that is: elsewhere it may be a prompt's variables."""
+    return isinstance(value, dict) and value.get("type") == "item_reference" and isinstance(value.get("id"), str)
 
 
 def places(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

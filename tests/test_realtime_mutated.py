@@ -31,6 +31,7 @@ WITHOUT_FIELD = (
     "input_audio_buffer_commit_empty",
     "conversation_already_has_active_response",
     "response_cancel_not_active",
+    "too_much_sound",
     "too_many_replies",
 )
 """Nothing in the message is wrong but that it was sent, or all of it is."""

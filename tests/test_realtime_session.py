@@ -346,6 +346,21 @@ def test_an_item_of_sound_is_answered_like_a_spoken_turn() -> None:
     assert writer.last() == ["user: a spoken item"]
 
 
+def test_more_sound_of_items_than_may_wait_is_refused_and_the_rest_is_heard() -> None:
+    minute = base64.b64encode(bytes(2 * 24_000 * 60)).decode()
+    item = {"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": minute}]}
+
+    def flood(held: Talk) -> None:
+        for _ in range(4):
+            held.send("conversation.item.create", item=item)
+
+    held = talk([], 5, (0.1, lambda held: held.update(audio=TRANSCRIBED)), (0.2, flood), microphone=False)
+    (error,) = [event["error"] for event in held.of("error")]
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "too_much_sound", None)
+    assert len(held.of("conversation.item.added")) == 3
+    assert len(held.of("conversation.item.input_audio_transcription.completed")) == 3
+
+
 def test_a_failing_model_fails_the_response_and_not_the_session() -> None:
     held = talk([(1, 2), (4, 5)], 9, engines=lineup(writer=ScriptedWriter(fail_at=0)))
     assert [status for status, _ in held.responses()] == ["failed", "failed"]

@@ -52,7 +52,8 @@ class App:
         self._open: set[Occupied] = set()
         self._metrics = Metrics()
         self._gauge = Gauge(config.limits.busy, self._metrics)
-        self._transcriber = Transcriber(config.speech, config.limits.engine_s)
+        self._beside = asyncio.Lock()
+        self._transcriber = Transcriber(config.speech, config.limits.engine_s, self._beside)
         policy(config.feelings.policy)  # what is wrong with it is said now, and not to the first client
 
     @property
@@ -175,6 +176,7 @@ class Occupied:
             turn_taking=turn_taking,
             sinks=self._sinks,
             strained=lambda: app._gauge.strained,
+            beside=app._beside,
         )
         self.command = self.session.command
         app._occupy(self)

@@ -65,7 +65,8 @@ class Session:
     """`tell` is called with each fact, in order, and must neither block nor wait. Make it inside a running loop.
 
     `pacing` and `turn_taking` where the client's protocol has its own; `input_rate` and `output_rate` in Hz are the client's;
-    `sinks` get the trace; while the machine is `strained`, nothing is drafted.
+    `sinks` get the trace; while the machine is `strained`, nothing is drafted; what is heard `beside` the conversations is heard
+    one at a time.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Session:
         turn_taking: p.TurnTaking | None = None,
         sinks: tuple[Sink, ...] = (),
         strained: Callable[[], bool] = lambda: False,
+        beside: asyncio.Lock | None = None,
     ) -> None:
         self.name = name
         self._excuses = turn_taking is None
@@ -90,6 +92,7 @@ class Session:
         self._config = config
         self._lineup = lineup
         self._strained = strained
+        self._beside = beside or asyncio.Lock()
         self._tell_client = tell
         self._wishes = Wishes(settings, turn_taking, pacing or config.pacing, output_rate)
         self._trace = Trace(clock.now(), *sinks, LatencyMeter(self._tell_latency))
@@ -136,7 +139,7 @@ class Session:
         name, config, lineup = self.name, self._config, self._lineup
         wishes, conversation = self._wishes, self.conversation
         self._work = work = Work(tasks, self._fail)
-        self._edits = Edits(conversation, lineup.recognizer, config.limits.engine_s, work, tell)
+        self._edits = Edits(conversation, lineup.recognizer, config.limits.engine_s, self._beside, work, tell)
         if (model := lineup.speech_model) is not None:
             self._understanding = Understanding(
                 name, model, config.limits.engine_s, conversation, work, self._tell_understood

@@ -126,12 +126,13 @@ def utterances(recording: Recording, vad: Vad, settings: SpeechSettings) -> Iter
 
 
 class Transcriber:
-    """For all requests of a server: one utterance is heard at a time, so that a conversation waits for at most one of them."""
+    """For all requests of a server: one utterance is heard at a time, so that a conversation waits for at most one of them.
+    `beside` is held meanwhile: the items of conversations take turns with them."""
 
-    def __init__(self, speech: SpeechSettings, engine_s: float) -> None:
+    def __init__(self, speech: SpeechSettings, engine_s: float, beside: asyncio.Lock | None = None) -> None:
         self._speech = speech
         self._engine_s = engine_s
-        self._turn = asyncio.Lock()
+        self._beside = beside or asyncio.Lock()
 
     async def transcribe(
         self, lineup: Lineup, recording: Recording, language: str = "auto"
@@ -145,7 +146,7 @@ class Transcriber:
         found = utterances(recording, lineup.vad.open(), self._speech)
         while (batch := await step(lambda: next(found, None))) is not None:
             for utterance in batch:
-                async with self._turn:
+                async with self._beside:
                     transcript = await self._hear(lineup.recognizer, utterance)
                 if transcript.text == UNHEARD:
                     raise ClientError("no_recognizer", "the model that runs here hears, but does not write down")

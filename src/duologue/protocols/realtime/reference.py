@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from duologue.config import Limits
 from duologue.core.patience import Patience
+from duologue.edits import WAITING_S
 from duologue.protocols.realtime.bounds import MOST_ENTRIES, MOST_MARKS, MOST_VALUES, SCHEMAS
 from duologue.protocols.realtime.configuration import RANGES
 from duologue.protocols.realtime.dialect import RECEIVED
@@ -184,7 +185,8 @@ BOUNDS: Final[Mapping[str, str]] = {
     "`session.update`": f"{UPDATE_CHARS:,} characters",
     "`metadata` of a response": f"{MOST_METADATA} pairs of {KEY_CHARS} and {VALUE_CHARS} characters",
     "text of an item": f"{TEXT_CHARS:,} characters",
-    "sound of an item": f"{Patience().longest_turn_s:g} s (`patience.longest_turn_s`)",
+    "sound of an item": f"{Patience().longest_turn_s:g} s (`patience.longest_turn_s`); {WAITING_S:g} s of a session's may wait "
+    "to be understood",
     "`event_id`, and an item's `id`": f"{EVENT_ID_CHARS} and {ID_CHARS} characters",
 }
 """What one event may hold at most, lest the time that it takes be everybody's."""

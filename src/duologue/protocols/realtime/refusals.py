@@ -81,7 +81,8 @@ CODES: Final[Mapping[str, str]] = {
     "array_above_max_length": "a list is too long, or the whole event holds too much",
     "object_above_max_properties": "an object has too many fields, or `metadata` too many pairs",
     "input_audio_buffer_commit_empty": "less than 100 ms to commit, nobody speaks, or no word was understood",
-    "too_much_sound": "300 s of sound that the client commits itself wait to be understood; the rest of an append is not taken",
+    "too_much_sound": "too much sound waits to be understood: 300 s that the client commits itself (the rest of an append is not "
+    "taken), or 180 s of items",
     "conversation_already_has_active_response": "a response is in progress, or one waits already",
     "response_cancel_not_active": "there is nothing to cancel",
     "too_many_replies": "four responses beside the conversation are under way",

@@ -195,6 +195,28 @@ def test_without_the_turn_detector_silence_alone_ends_the_turn() -> None:
         assert failures(seen) == []
 
 
+class Buggy(ScriptedWriter, ScriptedTurnDetector):
+    """Has a bug in all that a session can do without."""
+
+    words_languages = frozenset({"en"})
+
+    async def complete(self, audio: Audio, text: str) -> float:
+        raise ValueError("a bug")
+
+    async def end_of_words(self, text: str) -> float:
+        raise ValueError("a bug")
+
+    async def prefill(self, prompt: Prompt) -> None:
+        raise ValueError("a bug")
+
+
+@pytest.mark.parametrize("part", ["turn_detector", "writer"])
+def test_a_bug_in_what_can_be_done_without_costs_no_turn(part: str) -> None:
+    seen = play([(1, 2)], 8, engines=lineup(**{part: Buggy()}))
+    assert failures(seen) == []
+    assert states(seen) == ["hearing", "thinking", "speaking", "listening"]
+
+
 def test_a_turn_detector_that_hangs_costs_no_more_than_the_longest_pause() -> None:
     seen = play([(1, 2)], 6, engines=lineup(turn_detector=Broken(ScriptedTurnDetector(), error=HANG)))
     assert decided_at(seen) == pytest.approx([2.016 + TIMINGS.patience.incomplete_s], abs=0.001)

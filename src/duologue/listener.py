@@ -24,7 +24,6 @@ from duologue.core.words import is_echo
 from duologue.ear import BY_HAND_S, WAITING_S, Ear
 from duologue.engines import UNHEARD, Prompt, Transcript, TurnDetector, WordsDetector
 from duologue.engines.lineup import Lineup
-from duologue.errors import EngineError
 from duologue.languages import AUTO, ENOUGH_S, Guess
 from duologue.protocols import Degraded, Fact, Heard
 from duologue.wishes import Wishes
@@ -257,16 +256,17 @@ class Listener:
         patience, window_s = self._turns.patience, getattr(detector, "window_s", math.inf)
         longest_s = self._turns.longest_s
         until = clock.now() + longest_s
-        try:
-            complete, rest_s = 0.0, patience.ask_again_s
-            while complete < SURE and self._turns.known.likely(patience) < LIKELY and clock.now() < until:
+        complete, rest_s = 0.0, patience.ask_again_s
+        while complete < SURE and self._turns.known.likely(patience) < LIKELY and clock.now() < until:
+            try:
                 async with asyncio.timeout(longest_s):
                     complete = await detector.complete(ear.last(window_s), ear.text)
-                self._happened(Scored(turn, complete))
-                await asyncio.sleep(rest_s)
-                rest_s *= 2
-        except (EngineError, TimeoutError) as error:
-            log.warning("the turn detector failed; silence alone ends turn %s: %r", turn.number, error)
+            except Exception as error:  # onnxruntime's errors have no base of their own, and a stranger's may be any
+                return log.warning("the turn detector failed; silence alone ends turn %s: %r", turn.number, error)
+            self._happened(Scored(turn, complete))
+            await asyncio.sleep(rest_s)
+            rest_s *= 2
+        return None
 
     def _weigh(self, turn: Turn, text: str, *, ahead: bool = False) -> None:
         """By the words alone, where the turn may be over and the detector can do that, and knows the language. `ahead` of the
@@ -281,7 +281,7 @@ class Listener:
         try:
             async with asyncio.timeout(self._turns.longest_s):
                 complete = await detector.end_of_words(text)
-        except (EngineError, TimeoutError) as error:
+        except Exception as error:
             log.warning("the words of turn %s were not weighed: %r", turn.number, error)
         else:
             if not ahead:
@@ -299,5 +299,5 @@ class Listener:
     async def _fill(self, prompt: Prompt) -> None:
         try:
             await self._lineup.writer.prefill(prompt)
-        except EngineError as error:
-            log.warning("prefill failed, the reply will only start later: %s", error)
+        except Exception as error:
+            log.warning("prefill failed, the reply will only start later: %r", error)

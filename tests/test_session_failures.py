@@ -259,6 +259,7 @@ class FailsAfter(ScriptedSpeaker):
     """A voice that gives so many sounds and then no more."""
 
     sounds: int = 0
+    error: Exception = field(default_factory=lambda: EngineError("fragile", "lost its voice"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -268,14 +269,16 @@ class FailsAfter(ScriptedSpeaker):
         given = 0
         async for sound in super().speak(text, style):
             if given == self.sounds:
-                raise EngineError("fragile", "lost its voice")
+                raise self.error
             given += 1
             yield sound
 
 
+@pytest.mark.parametrize("error", [EngineError("fragile", "lost its voice"), ValueError("a bug")], ids=["error", "bug"])
 @pytest.mark.parametrize("sounds", [0, 1, 3, 7, 20])
-def test_the_next_voice_says_what_the_first_did_not(sounds: int) -> None:
-    engines = lineup(writer=ScriptedWriter(replies=(LONG,)), speakers=(FailsAfter(sounds=sounds), ScriptedSpeaker()))
+def test_the_next_voice_says_what_the_first_did_not(sounds: int, error: Exception) -> None:
+    fragile = FailsAfter(sounds=sounds, error=error)
+    engines = lineup(writer=ScriptedWriter(replies=(LONG,)), speakers=(fragile, ScriptedSpeaker()))
     seen = play([(1, 2)], 12, engines=engines)
     laws.check(seen)
     assert failures(seen) == []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TypeVar
 
 from duologue import clock
-from duologue.errors import EngineError
+from duologue.errors import DuologueError, EngineError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Watch:
@@ -24,7 +27,8 @@ class Watch:
         self._current: asyncio.Timeout | None = None
 
     async def over(self, stream: AsyncIterator[T], name: str) -> AsyncIterator[T]:
-        """The stream's items; the stream is closed for certain. Raises `EngineError` (engine_timeout)."""
+        """The stream's items; the stream is closed for certain. Raises `EngineError`: engine_timeout; internal_error for a bug of
+        the engine, of which people are told no more, so that whoever can do without it goes on as after any failure."""
         async with aclosing(stream):  # type: ignore[type-var]
             while True:
                 try:
@@ -34,6 +38,11 @@ class Watch:
                     return
                 except TimeoutError:
                     raise EngineError(name, f"gave nothing for {self._timeout_s:g} s", code="engine_timeout") from None
+                except DuologueError:
+                    raise
+                except Exception as error:
+                    log.exception("%s failed", name)
+                    raise EngineError(name, "failed; the server's log says how", code="internal_error") from error
                 finally:
                     self._current = None
                 yield item

@@ -59,6 +59,20 @@ def test_cancelling_takes_those_named_or_all() -> None:
     assert virtual.run(main()) == ["a cancelled", "b cancelled", "c cancelled"]
 
 
+def test_what_is_cancelled_before_its_first_step_does_nothing() -> None:
+    async def main() -> list[str]:
+        done: list[str] = []
+        async with asyncio.TaskGroup() as group:
+            work = Work(group, unexpected)
+            work.start("a", Something(), note, done, "replaced")
+            work.start("a", Something(), note, done, "second")
+            work.start("b", Something(), note, done, "cancelled")
+            work.cancel("b")
+        return done
+
+    assert virtual.run(main()) == ["second"]
+
+
 def test_a_task_may_cancel_itself() -> None:
     async def main() -> list[str]:
         done: list[str] = []

@@ -30,6 +30,9 @@ class Work:
     """Tasks in a TaskGroup that the session owns. Cancelling is `task.cancel()`, from inside the task too.
 
     `fail` gets the cause, code and message of whatever went wrong.
+
+    What is cancelled before its first step does nothing at all, not even at its end: nobody has an engine begin what is void
+    already. So whoever counts its tasks must not leave it to a `finally` of theirs to count them off.
     """
 
     def __init__(self, group: asyncio.TaskGroup, fail: Callable[[Cause, str, str], None]) -> None:

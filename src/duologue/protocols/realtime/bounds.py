@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from duologue.protocols.realtime.refusals import Refusal
@@ -25,9 +26,18 @@ SCHEMAS: Final = ("parameters", "input_schema")
 
 def check_marks(message: str) -> None:
     """Raises `Refusal` (array_above_max_length)."""
-    if len(message) > MOST_MARKS and sum(message.count(mark) for mark in ",[{") > MOST_MARKS:
+    if len(message) > MOST_MARKS and next(islice(_marks(message), MOST_MARKS, None), None) is not None:
         text = f"The message holds too much: expected at most {MOST_MARKS} commas and opening brackets."
         raise Refusal("array_above_max_length", text)
+
+
+def _marks(message: str) -> Iterator[int]:
+    """Where they are. Looking for the next one passes over sound faster than counting does."""
+    for mark in ",[{":
+        at = message.find(mark)
+        while at >= 0:
+            yield at
+            at = message.find(mark, at + 1)
 
 
 def check_size(event: Mapping[str, Any]) -> None:

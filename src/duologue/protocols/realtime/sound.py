@@ -121,9 +121,10 @@ class Appended:
         data = self._rest + from_base64(encoded, "audio")
         whole = len(data) - len(data) % self.format.sample_bytes
         self._rest = data[whole:]
-        self._kept += data[:whole]
+        most = self.format.size(RECALL_S * 1000)
+        self._kept += data[max(0, whole - most) : whole]
         self._size += whole
-        del self._kept[: max(0, len(self._kept) - self.format.size(RECALL_S * 1000))]
+        del self._kept[: max(0, len(self._kept) - most)]
         return self.format.decode(data[:whole])
 
     def end_piece(self) -> None:

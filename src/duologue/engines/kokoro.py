@@ -24,6 +24,7 @@ from duologue.audio import Audio
 from duologue.engines import About, Loading, Style, onnx
 from duologue.engines import settings as settings_table
 from duologue.engines.by_clause import ClauseSpeaker, Listener
+from duologue.engines.phonemes import espeak
 from duologue.engines.piper import without_lead, without_tail
 from duologue.errors import ConfigError
 
@@ -155,11 +156,9 @@ def _type_of(graph: Any, name: str) -> str:
 def load(loading: Loading) -> ClauseSpeaker:
     """Raises `ConfigError`: bad_setting, unknown_setting, model_missing, model_corrupt; ImportError without piper-tts."""
     settings = settings_table.read(Settings(), loading.settings, NAME)
-    from piper.phonemize_espeak import EspeakPhonemizer
-
     folder = Path(settings.model).expanduser() if settings.model else loading.model(MODEL)
     voices = voices_in(folder)
-    kokoro = Kokoro(_graph_in(folder, settings.threads), EspeakPhonemizer().phonemize, _ids_in(folder), voices)
+    kokoro = Kokoro(_graph_in(folder, settings.threads), espeak(), _ids_in(folder), voices)
     languages = frozenset(language for language, (_, first) in LANGUAGES.items() if any(v[0] in first for v in voices))
     if settings.voice and settings.voice not in list(voices):
         raise ConfigError("bad_setting", f"engines.settings.kokoro: there is no voice {settings.voice!r} in {folder}")

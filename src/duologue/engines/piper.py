@@ -22,6 +22,7 @@ import numpy as np
 from duologue import prosody
 from duologue.audio import Audio
 from duologue.engines import About, Loading, Sound, Style, Word, onnx
+from duologue.engines.phonemes import espeak
 from duologue.engines.piper_graph import HOP, Graph, Prosody
 from duologue.engines.spoken import Spoken, read, runs, spoken
 from duologue.errors import ConfigError, EngineError
@@ -70,12 +71,11 @@ _phonemiser = threading.Lock()  # espeak-ng has one global state, whoever uses i
 def load(loading: Loading) -> PiperSpeaker:
     """Settings: `threads` (1). Raises `ConfigError`: model_missing, model_corrupt, model_unsupported, bad_setting."""
     from piper.phoneme_ids import phonemes_to_ids
-    from piper.phonemize_espeak import EspeakPhonemizer
 
     threads = onnx.threads(loading, "piper")
     model = loading.model(MODEL) / "en_US-joe-medium.onnx"
     facts = _facts(model.with_suffix(".onnx.json"))
-    text = Phonemiser(EspeakPhonemizer().phonemize, phonemes_to_ids, facts["espeak"]["voice"], facts["phoneme_id_map"])
+    text = Phonemiser(espeak(), phonemes_to_ids, facts["espeak"]["voice"], facts["phoneme_id_map"])
     speaker = PiperSpeaker(Graph(model, threads), text, facts["audio"]["sample_rate"], facts["inference"], loading.lane)
     speaker.warm()
     return speaker

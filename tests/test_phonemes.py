@@ -1,0 +1,65 @@
+"""What an extension holds on to is given back once, and what it does not hold on to is left alone."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from duologue.engines.phonemes import released, unrepeated
+
+freed: list[str] = []
+
+
+class Clause(tuple[str, str]):
+    """A tuple that tells when it is freed."""
+
+    def __del__(self) -> None:
+        freed.append(self[0])
+
+
+def careless() -> list[Clause]:
+    clause = Clause(("a", "b"))
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(clause))
+    return [clause, Clause(("c", "d"))]
+
+
+def test_a_voice_is_set_when_it_is_another() -> None:
+    asked: list[str] = []
+
+    def set_voice(voice: str) -> None:
+        asked.append(voice)
+        if voice == "none":
+            raise ValueError(voice)
+
+    voice = unrepeated(set_voice)
+    for name in ("en-us", "en-us", "hi", "en-us"):
+        voice(name)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="none"):
+            voice("none")
+    voice("en-us")
+    assert asked == ["en-us", "hi", "en-us", "none", "none", "en-us"]
+
+
+def test_each_is_freed_with_its_list() -> None:
+    freed.clear()
+    clauses = released(careless)()
+    assert (clauses, freed) == ([("a", "b"), ("c", "d")], [])
+    clauses.clear()
+    assert sorted(freed) == ["a", "c"]
+
+
+def test_without_it_they_are_not() -> None:
+    freed.clear()
+    careless().clear()
+    assert freed == ["c"]
+
+
+def test_an_extension_that_lets_go_is_left_alone() -> None:
+    freed.clear()
+    clauses = released(lambda: [Clause(("a", "b")), Clause(("c", "d"))])()
+    assert (clauses, freed) == ([("a", "b"), ("c", "d")], [])
+    clauses.clear()
+    assert sorted(freed) == ["a", "c"]
+    assert released(list)() == []

@@ -25,7 +25,6 @@ from duologue.protocols import (
     AddItem,
     Command,
     Fact,
-    Failure,
     Item,
     ItemAdded,
     ItemHeard,
@@ -278,5 +277,7 @@ def test_a_recogniser_that_fails_is_told_with_the_item() -> None:
 
     engines = lineup(recognizer=Failing())
     seen = play([], 4, engines=engines, commands=[(0.1, sound("a")), (0.2, Respond(ReplyRequest("mine")))])
-    assert [fact.code for fact in seen.of(Failure)] == ["internal_error"]
+    (heard,) = seen.of(ItemHeard)
+    assert (heard.id, heard.text) == ("a", "")
+    assert heard.error
     assert seen.of(ReplyDone), "nobody waits for its words"

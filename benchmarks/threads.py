@@ -31,8 +31,8 @@ ONNX: Final = ("piper", "polyglot", "sound_and_words")
 TWO: Final = {engine: {"threads": 2} for engine in ONNX}
 
 SETTINGS: Final[dict[str, dict[str, dict[str, int]]]] = {
-    "as it is: 1 thread each, 2 that read": {},
-    "llama reads with 1": {"llama": {"reading_threads": 1}},
+    "as it is: 1 thread each": {},
+    "llama reads with 2": {"llama": {"reading_threads": 2}},
     "llama writes with 2": {"llama": {"threads": 2}},
     "onnxruntime 2": TWO,
     "onnxruntime 2, spinning": TWO,

@@ -5,47 +5,53 @@ All at once, nothing waits. Decides nothing: it has been decided.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from duologue import protocols as p
 from duologue.audio import Audio, Frame
-from duologue.conversation import ConversationManager
 from duologue.core import events as e
+from duologue.core.turns import Phase, Turns
 from duologue.engines import UNHEARD
+from duologue.excuses import excuse
 from duologue.feelings import Feelings
 from duologue.listener import Listener
+from duologue.part import Part, Shared
 from duologue.replies import Replies
+from duologue.reply import Reply
 from duologue.understanding import Understanding
-from duologue.wishes import Wishes
+from duologue.work import Cause
+
+log = logging.getLogger(__name__)
 
 
-class Conduct:
-    """`since` gives the microphone's recent past; without `understanding` the recogniser knows every word."""
+class Conduct(Part):
+    """`turns` is read, never told; `since` gives the microphone's recent past; without `understanding` the recogniser knows every
+    word; with `excuses` it is said aloud where no answer can come."""
 
     def __init__(
         self,
-        name: str,
-        wishes: Wishes,
-        conversation: ConversationManager,
+        shared: Shared,
+        turns: Turns,
         listener: Listener,
         replies: Replies,
         feelings: Feelings,
         understanding: Understanding | None,
         since: Callable[[int], list[Frame]],
-        tell: Callable[[p.Fact], None],
         strained: Callable[[], bool],
+        *,
+        excuses: bool,
     ) -> None:
-        self._name = name
-        self._wishes = wishes
-        self._conversation = conversation
+        super().__init__(shared)
+        self._turns = turns
         self._listener = listener
         self._replies = replies
         self._feelings = feelings
         self._understanding = understanding
         self._since = since
-        self._tell = tell
         self._strained = strained
+        self._excuses = excuses
 
     def carry_out(self, todo: e.Todo) -> None:
         TODOS[type(todo)](self, todo)
@@ -157,6 +163,37 @@ class Conduct:
     def _resume(self, todo: e.Resume) -> None:
         if self._replies.current is not None:
             self._replies.current.resume()
+
+    # ── What goes wrong ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def fail(self, cause: Cause, code: str, message: str) -> None:
+        """Ends the turn that `cause` has by now, and nothing more: the client is told, the session lives."""
+        turn = cause.turn
+        if isinstance(cause, Reply) and not self._replies.lives(cause):
+            return log.warning("a reply that was given up failed as it ended: %s", message)
+        if isinstance(cause, Reply) and cause.released_at is None:
+            log.warning("a draft failed, its turn will get another reply: %s", message)
+            self._replies.drop()
+            return self._happened(e.DraftSettled(turn))
+        if self._listener.lost(cause, message):
+            return None
+        self._tell(p.Failure(code, message, turn.number))
+        if turn.number < 0:
+            return self._replies.end_aside(turn.number)
+        self._replies.silence(turn)
+        if code == "prompt_too_long":  # with these words in the history every later prompt would be too long as well
+            self._conversation.discard(p.user_item(self._name, turn.number))
+        self._happened(e.Failed(turn))
+        return self._excuse(cause, code)
+
+    def _excuse(self, cause: Cause, code: str) -> None:
+        """Says aloud that no answer comes. A protocol with turns of its own has its own words for it; nothing is said to nobody,
+        nor over anybody; and what was said unasked, as this is, has no excuse."""
+        unasked = isinstance(cause, Reply) and not cause.text and cause.audio is None
+        sentence = excuse(code, self._wishes.language)
+        if sentence and self._excuses and not unasked and self._turns.phase is Phase.IDLE:
+            self._replies.unsaid = sentence
+            self._happened(e.Asked())
 
 
 TODOS: Mapping[type, Callable[[Conduct, Any], None]] = {

@@ -5,7 +5,7 @@ comes as sound takes its time to be understood, and replies wait for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -14,15 +14,15 @@ import numpy as np
 
 from duologue import clock
 from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, Frame, Framer
-from duologue.conversation import ConversationManager, Turn
+from duologue.conversation import Turn
 from duologue.core.events import Turn as TurnNumber
-from duologue.engines import Pause, Recognizer
+from duologue.engines import Pause
 from duologue.errors import ClientError, EngineError
+from duologue.part import Part, Shared
 from duologue.places.thread import needed
 from duologue.protocols import (
     AddItem,
     CutItem,
-    Fact,
     Item,
     ItemAdded,
     ItemCut,
@@ -33,7 +33,6 @@ from duologue.protocols import (
     ShowItem,
 )
 from duologue.watch import Watch
-from duologue.work import Work
 
 NO_TURN: Final = TurnNumber(0, 0)
 
@@ -63,25 +62,13 @@ class _Sound:
         return max(1.0, len(self.audio) / INPUT_RATE)
 
 
-class Edits:
+class Edits(Part):
     """`beside` is held while an item is heard: a server hears one thing at a time of what nobody is saying just now."""
 
-    def __init__(
-        self,
-        conversation: ConversationManager,
-        recognizer: Recognizer,
-        engine_timeout_s: float,
-        beside: asyncio.Lock,
-        work: Work,
-        tell: Callable[[Fact], None],
-    ) -> None:
-        self._conversation = conversation
-        self._recognizer = recognizer
-        self._engine_timeout_s = engine_timeout_s
+    def __init__(self, shared: Shared, beside: asyncio.Lock) -> None:
+        super().__init__(shared)
         self._beside = beside
         self._in_order = asyncio.Lock()  # one item of a session asks for `beside` at a time: sessions take turns
-        self._work = work
-        self._tell = tell
         self._unheard: dict[str, _Sound] = {}  # by item
         self._all_heard = asyncio.Event()
         self._all_heard.set()
@@ -150,8 +137,8 @@ class Edits:
 
     async def _understand(self, audio: Audio) -> str:
         """The recogniser's time begins here, not when the item came."""
-        text, watch = "", Watch(self._engine_timeout_s)
-        stream = watch.over(self._recognizer.transcribe(_stream(audio)), "the recogniser")
+        text, watch = "", Watch(self._config.limits.engine_s)
+        stream = watch.over(self._lineup.recognizer.transcribe(_stream(audio)), "the recogniser")
         async with aclosing(stream) as transcripts:  # type: ignore[type-var]
             async for transcript in transcripts:
                 if transcript.final:

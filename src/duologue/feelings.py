@@ -17,15 +17,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from duologue.audio import Audio
-from duologue.config import Feelings as Settings
 from duologue.core.events import Turn
 from duologue.emotion import Considered, EmotionSettings, Heard
-from duologue.engines import UNHEARD, EmotionModel, Feeling, Message
+from duologue.engines import UNHEARD, Feeling, Message
 from duologue.languages import AUTO
-from duologue.protocols import Fact, Felt
-from duologue.tone import USUAL, Tone, TonePolicy
-from duologue.wishes import Wishes
-from duologue.work import Work
+from duologue.part import Part, Shared
+from duologue.protocols import Felt
+from duologue.tone import USUAL, Tone, policy
 
 log = logging.getLogger(__name__)
 
@@ -56,29 +54,17 @@ class Take:
         return self.words.result()[0] if self.words.done() else None
 
 
-class Feelings:
-    """One session's. Without a `model`, or where the client wants none of it, every tone is the usual one, and no turn's sound is
+class Feelings(Part):
+    """One session's. Without a model, or where the client wants none of it, every tone is the usual one, and no turn's sound is
     asked for: `sound_of` puts all of it together."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        policy: TonePolicy,
-        model: EmotionModel | None,
-        wishes: Wishes,
-        work: Work,
-        sound_of: Callable[[Turn], Audio | None],
-        tell: Callable[[Fact], None],
-    ) -> None:
-        self._settings = settings
-        self._policy = policy
-        self._model = model
+    def __init__(self, shared: Shared, sound_of: Callable[[Turn], Audio | None]) -> None:
+        super().__init__(shared)
+        self._policy = policy(shared.config.feelings.policy)
+        self._model = shared.lineup.emotion
         self._feeling: Feeling | None = None
         self._opened_with: EmotionSettings | None = None
-        self._wishes = wishes
-        self._work = work
         self._sound_of = sound_of
-        self._tell = tell
         self._take: Take | None = None
         self._last: tuple[Take, Considered] | None = None  # the last turn that was remembered
         self._tone = USUAL
@@ -151,7 +137,7 @@ class Feelings:
         the turn is looked at (`_feel`)."""
         by_words = None
         with suppress(Exception):
-            async with asyncio.timeout(self._settings.wait_s):
+            async with asyncio.timeout(self._config.feelings.wait_s):
                 text, language = take.words.result() if take.words.done() else (UNHEARD, "")
                 if text != UNHEARD and not take.heard and self._feeling is not None:
                     by_words = await self._feeling.consider(text, Heard(), language)

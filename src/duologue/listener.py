@@ -16,18 +16,15 @@ from typing import cast
 
 from duologue import clock
 from duologue.audio import FRAME_S, Audio, Frame
-from duologue.config import Config
-from duologue.conversation import ConversationManager
-from duologue.core.events import Event, Overheard, Scored, Transcribed, Turn, Weighed
+from duologue.core.events import Overheard, Scored, Transcribed, Turn, Weighed
 from duologue.core.turns import Phase, Turns
 from duologue.core.words import is_echo
 from duologue.ear import BY_HAND_S, WAITING_S, Ear
 from duologue.engines import UNHEARD, Prompt, Transcript, TurnDetector, WordsDetector
-from duologue.engines.lineup import Lineup
 from duologue.languages import AUTO, ENOUGH_S, Guess
-from duologue.protocols import Degraded, Fact, Heard
-from duologue.wishes import Wishes
-from duologue.work import Cause, Work
+from duologue.part import Part, Shared
+from duologue.protocols import Degraded, Heard
+from duologue.work import Cause
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +36,7 @@ LIKELY = 0.85
 draft's voice wants."""
 
 
-class Listener:
+class Listener(Part):
     """`turns` is read, never told; `speaking` gives the text of the reply that plays, which the microphone may catch; `more_said`
     is called when a turn goes on with new words, `closed` with the words of each turn that was handed over, or why it has none.
 
@@ -48,32 +45,18 @@ class Listener:
 
     def __init__(
         self,
-        name: str,
-        config: Config,
-        lineup: Lineup,
-        wishes: Wishes,
-        conversation: ConversationManager,
+        shared: Shared,
         turns: Turns,
-        work: Work,
-        happened: Callable[[Event], None],
-        tell: Callable[[Fact], None],
         speaking: Callable[[], str],
         more_said: Callable[[Turn], None],
         closed: Callable[[Turn, str, str], None],
     ) -> None:
-        self._name = name
-        self._config = config
-        self._lineup = lineup
-        self._wishes = wishes
-        self._conversation = conversation
+        super().__init__(shared)
         self._turns = turns
-        self._work = work
-        self._happened = happened
-        self._tell = tell
         self._speaking = speaking
         self._more_said = more_said
         self._closed = closed
-        self._recognizer = lineup.hearing()
+        self._recognizer = shared.lineup.hearing()
         self._noticed = ""
         self._ear: Ear | None = None
         self._handed_over: deque[Ear] = deque()  # whose words are still to come, the oldest first

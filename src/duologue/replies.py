@@ -13,18 +13,14 @@ from typing import TypeAlias
 
 from duologue.answer import Answer
 from duologue.audio import Audio
-from duologue.config import Config
-from duologue.conversation import ConversationManager
-from duologue.core.events import DraftSettled, Event, ReplyAudible, ReplyEnded, Turn
+from duologue.core.events import DraftSettled, ReplyAudible, ReplyEnded, Turn
 from duologue.engines import Message, Piece, Prompt, Sound, Speaker, Style, Text
-from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError
 from duologue.feelings import Feelings, noted
+from duologue.part import Part, Shared
 from duologue.protocols import Fact, Item, ReplyCall, ReplyRequest, Writing, call_item, reply_item
 from duologue.reply import Reply
 from duologue.trace import Audible, Token
-from duologue.wishes import Wishes
-from duologue.work import Work
 
 BREATH_MS = 500.0
 """Of a reply's end: too little to say it again."""
@@ -38,37 +34,23 @@ MOST_ASIDES = 4
 Mark: TypeAlias = Callable[[Audible | Token], None]
 
 
-class Replies:
+class Replies(Part):
     """`settled` waits until what the client added to the conversation as sound is heard, and says whether it had to."""
 
     def __init__(
         self,
-        name: str,
-        config: Config,
-        lineup: Lineup,
-        wishes: Wishes,
-        conversation: ConversationManager,
-        work: Work,
-        happened: Callable[[Event], None],
-        tell: Callable[[Fact], None],
+        shared: Shared,
         mark: Mark,
         settled: Callable[[], Awaitable[bool]],
         feelings: Feelings,
     ) -> None:
+        super().__init__(shared)
         self.current: Reply | None = None
         self.asides: dict[int, Reply] = {}
         self.request: ReplyRequest | None = None
         """What the client asked of the next reply."""
         self.unsaid = ""
         """Text that the next reply says, in place of the writer's: that reply, and no other."""
-        self._name = name
-        self._config = config
-        self._lineup = lineup
-        self._wishes = wishes
-        self._conversation = conversation
-        self._work = work
-        self._happened = happened
-        self._tell_session = tell
         self._mark = mark
         self._settled = settled
         self._feelings = feelings
@@ -248,7 +230,7 @@ class Replies:
             text,
             wishes.pacing,
             wishes.output_rate,
-            self._tell,
+            self._pass_on,
             request=request,
             spoken=writing.spoken,
             audio=audio,
@@ -311,11 +293,11 @@ class Replies:
         item = reply_item(self._name, reply.turn.number)
         self._conversation.fill(item, text, reply.latency_ms, metadata, reply.sent_words)
 
-    def _tell(self, fact: Fact) -> None:
+    def _pass_on(self, fact: Fact) -> None:
         if isinstance(fact, ReplyCall) and fact.turn > 0:  # before it is told: the client may answer it at once
             item = call_item(self._name, fact.turn, fact.index)
             self._conversation.insert("assistant", "", item, None, fact.call)
-        self._tell_session(fact)
+        self._tell(fact)
 
     def _messages(self, reply: Reply) -> list[Message]:
         request = reply.request or ReplyRequest()

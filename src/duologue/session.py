@@ -8,7 +8,6 @@ sockets: commands come in through `command`, facts leave through `tell`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -28,19 +27,15 @@ from duologue.ear import BY_HAND_S
 from duologue.edits import Edits
 from duologue.engines.lineup import Lineup
 from duologue.errors import ClientError
-from duologue.excuses import excuse
 from duologue.feelings import Feelings
 from duologue.intake import Edge, Intake
 from duologue.listener import Listener
+from duologue.part import Shared
 from duologue.replies import Replies
-from duologue.reply import Reply
-from duologue.tone import policy
 from duologue.trace import LatencyMeter, Sink, Trace, Waterfall
 from duologue.understanding import Understanding
 from duologue.wishes import Wishes
-from duologue.work import Cause, Work
-
-log = logging.getLogger(__name__)
+from duologue.work import Work
 
 State = Literal["listening", "hearing", "thinking", "speaking"]
 
@@ -135,53 +130,23 @@ class Session:
             self._lineup.writer.forget(self.name)
 
     def _make_parts(self, tasks: asyncio.TaskGroup) -> None:
-        happened, tell = self._dispatcher.happened, self._tell
-        name, config, lineup = self.name, self._config, self._lineup
-        wishes, conversation = self._wishes, self.conversation
-        self._work = work = Work(tasks, self._fail)
-        self._edits = Edits(conversation, lineup.recognizer, config.limits.engine_s, self._beside, work, tell)
-        if (model := lineup.speech_model) is not None:
-            self._understanding = Understanding(
-                name, model, config.limits.engine_s, conversation, work, self._tell_understood
-            )
+        self._work = work = Work(tasks, lambda *what: self._conduct.fail(*what))
+        happened, wishes, history = self._dispatcher.happened, self._wishes, self.conversation
+        shared = Shared(self.name, self._config, self._lineup, wishes, history, work, happened, self._tell)
+        self._edits = Edits(shared, self._beside)
+        if (model := self._lineup.speech_model) is not None:
+            self._understanding = Understanding(replace(shared, tell=self._tell_understood), model)
         self._listener = Listener(
-            name,
-            config,
-            lineup,
-            wishes,
-            conversation,
+            shared,
             self._turns,
-            work,
-            happened,
-            tell,
             speaking=lambda: self._replies.written,
             more_said=self._more_said,
             closed=lambda turn, text, error: self._conduct.closed(turn, text, error),
         )
-        self._feelings = feelings = Feelings(
-            config.feelings,
-            policy(config.feelings.policy),
-            lineup.emotion,
-            wishes,
-            work,
-            self._listener.audio_of,
-            tell,
-        )
-        self._replies = Replies(
-            name, config, lineup, wishes, conversation, work, happened, tell, self._mark, self._settled, feelings
-        )
-        self._conduct = Conduct(
-            name,
-            wishes,
-            conversation,
-            self._listener,
-            self._replies,
-            feelings,
-            self._understanding,
-            self._since,
-            tell,
-            self._strained,
-        )
+        self._feelings = feelings = Feelings(shared, self._listener.audio_of)
+        self._replies = Replies(shared, self._mark, self._settled, feelings)
+        parts = (self._turns, self._listener, self._replies, feelings, self._understanding)
+        self._conduct = Conduct(shared, *parts, self._since, self._strained, excuses=self._excuses)
 
     def _more_said(self, turn: e.Turn) -> None:
         self._replies.void_draft()
@@ -379,35 +344,6 @@ class Session:
 
     def _since(self, at: int) -> list[Frame]:
         return self._intake.tape.since(at)
-
-    def _fail(self, cause: Cause, code: str, message: str) -> None:
-        """Ends the turn that `cause` has by now, and nothing more: the client is told, the session lives."""
-        turn = cause.turn
-        if isinstance(cause, Reply) and not self._replies.lives(cause):
-            return log.warning("a reply that was given up failed as it ended: %s", message)
-        if isinstance(cause, Reply) and cause.released_at is None:
-            log.warning("a draft failed, its turn will get another reply: %s", message)
-            self._replies.drop()
-            return self._dispatcher.happened(e.DraftSettled(turn))
-        if self._listener.lost(cause, message):
-            return None
-        self._tell(p.Failure(code, message, turn.number))
-        if turn.number < 0:
-            return self._replies.end_aside(turn.number)
-        self._replies.silence(turn)
-        if code == "prompt_too_long":  # with these words in the history every later prompt would be too long as well
-            self.conversation.discard(p.user_item(self.name, turn.number))
-        self._dispatcher.happened(e.Failed(turn))
-        return self._excuse(cause, code)
-
-    def _excuse(self, cause: Cause, code: str) -> None:
-        """Says aloud that no answer comes. A protocol with turns of its own has its own words for it; nothing is said to nobody,
-        nor over anybody; and what was said unasked, as this is, has no excuse."""
-        unasked = isinstance(cause, Reply) and not cause.text and cause.audio is None
-        sentence = excuse(code, self._wishes.language)
-        if sentence and self._excuses and not unasked and self._turns.phase is Phase.IDLE:
-            self._replies.unsaid = sentence
-            self._dispatcher.happened(e.Asked())
 
     # ── Telling ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from duologue.audio import INPUT_RATE, Audio
-from duologue.conversation import ConversationManager
 from duologue.core.events import Turn
 from duologue.engines import SpeechModel, Transcript
 from duologue.errors import EngineError
 from duologue.languages import SURE, name_of
-from duologue.protocols import Degraded, Fact, Understood, user_item
-from duologue.work import Work
+from duologue.part import Part, Shared
+from duologue.protocols import Degraded, Understood, user_item
 
 INSTEAD = "The recognizer `polyglot` hears all seven languages; a text model that knows this one has to answer."
 
@@ -29,24 +27,12 @@ class _Sound:
         self.audio = audio
 
 
-class Understanding:
+class Understanding(Part):
     """`forget` a turn that is reopened; `begin` a turn's transcript once its reply has begun, or never will."""
 
-    def __init__(
-        self,
-        name: str,
-        model: SpeechModel,
-        timeout_s: float,
-        conversation: ConversationManager,
-        work: Work,
-        tell: Callable[[Fact], None],
-    ) -> None:
-        self._name = name
+    def __init__(self, shared: Shared, model: SpeechModel) -> None:
+        super().__init__(shared)
         self._model = model
-        self._timeout_s = timeout_s
-        self._conversation = conversation
-        self._work = work
-        self._tell = tell
         self._waiting: dict[int, _Sound] = {}
         self._warned: set[str] = set()
         self._writing: set[_Sound] = set()
@@ -84,7 +70,7 @@ class Understanding:
     async def _write_down(self, sound: _Sound) -> None:
         turn = sound.turn.number
         try:
-            async with self._one_at_a_time, asyncio.timeout(self._timeout_s):
+            async with self._one_at_a_time, asyncio.timeout(self._config.limits.engine_s):
                 transcript = await self._model.transcribe(sound.audio)
         except (EngineError, TimeoutError) as error:
             log.warning("the words of turn %s stay unknown: %r", turn, error)

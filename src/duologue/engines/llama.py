@@ -50,7 +50,9 @@ class Settings:
     threads: int = (
         1  # that write: two wait for each other busily, 1.5 times as fast on idle cores, a fifth on shared ones
     )
-    reading_threads: int = 2  # that read a prompt, at a turn's end; one is faster where all cores are taken
+    reading_threads: int = (
+        1  # that read a prompt: two answer no sooner beside the turn detector, and take half of a full machine
+    )
     slots: int = 4  # conversations that keep their cache; each costs `context` times 23 kB with the packaged model
     context: int = 2_048  # tokens a conversation may hold, instructions and reply included
     first_tokens: int = (

@@ -36,6 +36,8 @@ LOOK_S = 5.0
 APART_CROWDS_S = 12.0
 """The next crowd finds nothing of the one before in what is known of the load (`core.admission.WINDOW_S`)."""
 
+SLOWEST = 4
+
 MOST_WORSE = 1.25
 """Those inside keep their quality."""
 
@@ -53,6 +55,8 @@ class Crowd:
     gap_s: float = 0.0
     stages_ms: dict[str, int] = field(default_factory=dict)
     """Median time from the voice's end to each stage."""
+    slowest_ms: list[dict[str, int]] = field(default_factory=list)
+    """The same of the slowest answers, the worst first: where their time went."""
     late_p95_ms: float | None = None
     """Of the event loop's own beat."""
     busy: dict[str, float] = field(default_factory=dict)
@@ -89,6 +93,8 @@ async def measure(app: App, offered: int, questions: Sequence[Recording], second
     if latencies:
         crowd.answers_ms = [ms for each in latencies if (ms := each["voice_to_voice"]) is not None]
         crowd.stages_ms = {stage: _median(latencies, stage) for stage in latencies[0]}
+        slowest = sorted(latencies, key=lambda each: each["voice_to_voice"] or 0.0)[: -SLOWEST - 1 : -1]
+        crowd.slowest_ms = [{stage: round(ms) for stage, ms in each.items() if ms is not None} for each in slowest]
     return crowd
 
 

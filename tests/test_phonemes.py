@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -32,14 +35,32 @@ def test_a_voice_is_set_when_it_is_another() -> None:
         if voice == "none":
             raise ValueError(voice)
 
-    voice = unrepeated(set_voice)
+    voice, initialize = unrepeated(set_voice, asked.append)
     for name in ("en-us", "en-us", "hi", "en-us"):
         voice(name)
     for _ in range(2):
         with pytest.raises(ValueError, match="none"):
             voice("none")
     voice("en-us")
-    assert asked == ["en-us", "hi", "en-us", "none", "none", "en-us"]
+    initialize("data")
+    voice("en-us")
+    assert asked == ["en-us", "hi", "en-us", "none", "none", "en-us", "data", "en-us"]
+
+
+def test_a_voice_that_is_loaded_later_takes_nothing_from_one_that_was_there() -> None:
+    """In a process of its own, which ended where espeak-ng was begun anew beneath a voice: what it frees is written over here."""
+    pytest.importorskip("piper")
+    program = """
+import threading
+from duologue.engines.phonemes import espeak
+first = espeak()
+before = first("en-us", "Good morning.")
+another = threading.Thread(target=espeak)
+another.start()
+another.join()
+assert first("en-us", "Good morning.") == before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=os.environ | {"MALLOC_PERTURB_": "165"})
 
 
 def test_each_is_freed_with_its_list() -> None:

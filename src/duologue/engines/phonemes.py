@@ -9,40 +9,61 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
 P = ParamSpec("P")
 
+_espeak = threading.Lock()  # it has one state, whoever uses it
+
 
 def espeak() -> Callable[[str, str], list[list[str]]]:
-    """The voice's name (as espeak-ng has it) and a text give one list of phonemes a sentence. Not thread-safe: espeak-ng has one
-    state for the whole process. Raises `ImportError` where piper-tts is not installed."""
+    """The voice's name (as espeak-ng has it) and a text give one list of phonemes a sentence. Any thread may ask, one at a time.
+
+    Raises `ImportError` where piper-tts is not installed.
+    """
     from piper import espeakbridge
     from piper.phonemize_espeak import EspeakPhonemizer
 
     bridge: Any = espeakbridge
-    if not hasattr(bridge.set_voice, "__wrapped__"):
-        bridge.get_phonemes = released(bridge.get_phonemes)
-        bridge.set_voice = unrepeated(bridge.set_voice)
-    phonemise: Callable[[str, str], list[list[str]]] = EspeakPhonemizer().phonemize
+    with _espeak:
+        if not hasattr(bridge.set_voice, "__wrapped__"):
+            bridge.get_phonemes = released(bridge.get_phonemes)
+            bridge.set_voice, bridge.initialize = unrepeated(bridge.set_voice, bridge.initialize)
+        phonemizer = EspeakPhonemizer()
+
+    def phonemise(voice: str, text: str) -> list[list[str]]:
+        with _espeak:
+            sentences: list[list[str]] = phonemizer.phonemize(voice, text)
+            return sentences
+
     return phonemise
 
 
-def unrepeated(set_voice: Callable[[str], None]) -> Callable[[str], None]:
-    """The same function, called only where the voice is another one than it was. A voice that there is not raises as it did."""
+def unrepeated(
+    set_voice: Callable[[str], None], initialize: Callable[[str], None]
+) -> tuple[Callable[[str], None], Callable[[str], None]]:
+    """The same functions. A voice is set only where it is another one than it was; whoever initializes espeak-ng (each loading of
+    a voice does, for the whole process) frees what the voice that is set points to: read on, that ends the process."""
     current = ""
 
     @wraps(set_voice)
-    def call(voice: str) -> None:
+    def set_another(voice: str) -> None:
         nonlocal current
         if voice != current:
             current = ""
             set_voice(voice)
             current = voice
 
-    return call
+    @wraps(initialize)
+    def begin_anew(data: str) -> None:
+        nonlocal current
+        current = ""
+        initialize(data)
+
+    return set_another, begin_anew
 
 
 def released(function: Callable[P, list[Any]]) -> Callable[P, list[Any]]:

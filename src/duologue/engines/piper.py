@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -65,8 +64,6 @@ Phonemes = list[str]
 
 _ABBREVIATION = re.compile(r"\b(Dr|Mr|Mrs|Ms|Prof|St|Mt|Jr|Sr|vs|No(?=\. \d))\. ")  # espeak-ng ends a sentence at each
 
-_phonemiser = threading.Lock()  # espeak-ng has one global state, whoever uses it
-
 
 def load(loading: Loading) -> PiperSpeaker:
     """Settings: `threads` (1). Raises `ConfigError`: model_missing, model_corrupt, model_unsupported, bad_setting."""
@@ -107,8 +104,7 @@ class Phonemiser:
 
     def sentences(self, text: str) -> list[Phonemes]:
         """One list a sentence, as espeak-ng sees them; only phonemes that the voice knows."""
-        with _phonemiser:
-            sentences = self._phonemise(self._voice, _ABBREVIATION.sub(r"\1 ", text))
+        sentences = self._phonemise(self._voice, _ABBREVIATION.sub(r"\1 ", text))
         return [known for sentence in sentences if (known := [p for p in sentence if p in self._id_map])]
 
     def ids(self, phonemes: Phonemes) -> list[int]:

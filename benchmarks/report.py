@@ -22,7 +22,8 @@ Run = Mapping[str, Any]
 
 COMMANDS: Final[Mapping[str, str]] = {
     "v2v": "v2v --repeat 3",
-    **{f"without-{name.replace(' ', '-')}": f'v2v --without "{name}"' for name in SWITCHES},
+    "without-nothing": "v2v --listen 1",
+    **{f"without-{name.replace(' ', '-')}": f'v2v --listen 1 --without "{name}"' for name in SWITCHES},
     "turns": "turns --record",
     "bargein": "bargein",
     "tts": "tts",
@@ -95,11 +96,22 @@ def images(found: Mapping[str, Run]) -> dict[str, str]:
         if not name.startswith("without-")
         for picture, svg in pictures.drawn(run)
     }
-    if techniques := {name.removeprefix("without-"): run for name, run in found.items() if name.startswith("without-")}:
-        rows = {"everything on": found["v2v"]["figures"]} if "v2v" in found else {}
-        rows |= {f"without {name.replace('-', ' ')}": run["figures"] for name, run in techniques.items()}
-        drawn["techniques.svg"] = pictures.waterfall(rows)
+    if rows := _switched_off(found):
+        drawn["techniques.svg"] = pictures.waterfall({name: run["figures"] for name, run in rows.items()})
     return drawn
+
+
+def _switched_off(found: Mapping[str, Run]) -> dict[str, Run]:
+    """By what is missing; nothing is, in the first."""
+    runs = {
+        name.removeprefix("without-").replace("-", " "): run
+        for name, run in found.items()
+        if name.startswith("without-")
+    }
+    whole = runs.pop("nothing", None)
+    if whole is None or not runs:
+        return {}
+    return {"everything on": whole} | {f"without {name}": run for name, run in runs.items()}
 
 
 def _waterfall(found: Mapping[str, Run]) -> Iterator[str]:
@@ -120,20 +132,21 @@ def _longest(figures: Mapping[str, Any]) -> str:
 
 
 def _techniques(found: Mapping[str, Run]) -> Iterator[str]:
-    names = [name for name in found if name.startswith("without-")]
-    if not names or "v2v" not in found:
+    rows = _switched_off(found)
+    if not rows:
         return
     yield "## What each technique gains\n"
-    yield "Each is switched off by itself; everything else stays.\n"
+    yield (
+        "Each is switched off by itself; everything else stays. Of each reply one second is heard, and the time counts from the "
+        "last voiced sample by energy.\n"
+    )
     yield "![With each technique switched off](images/techniques.svg)\n"
-    rows = [("everything on", found["v2v"])] + [
-        (f"without {name[8:].replace('-', ' ')}", found[name]) for name in names
-    ]
-    yield _table(["", "turns", "median ms", "p95 ms", *CUTS], [_of(name, run["figures"]) for name, run in rows])
+    yield _table(["", "turns", "median ms", "p95 ms", *CUTS], [_of(name, run["figures"]) for name, run in rows.items()])
+    yield _machine(rows["everything on"])
 
 
 def _of(name: str, figures: Mapping[str, Any]) -> list[str]:
-    heard = figures["voice to voice"]
+    heard = figures["voice to voice, by energy"]  # what the session hears is one of the techniques
     cuts = (round(figures[cut]["overall"] * figures[cut]["n"]) for cut in CUTS)
     return [name, str(heard["n"]), _number(heard.get("median")), _number(heard.get("p95")), *map(str, cuts)]
 

@@ -138,7 +138,7 @@ def _techniques(found: Mapping[str, Run]) -> Iterator[str]:
     yield "## What each technique gains\n"
     yield (
         "Each is switched off by itself; everything else stays. Of each reply one second is heard, and the time counts from the "
-        "last voiced sample by energy.\n"
+        "last voiced sample by energy. With so few turns a difference of 20 ms is chance.\n"
     )
     yield "![With each technique switched off](images/techniques.svg)\n"
     yield _table(["", "turns", "median ms", "p95 ms", *CUTS], [_of(name, run["figures"]) for name, run in rows.items()])

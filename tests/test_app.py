@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -363,8 +363,16 @@ class Busy(Lane):
         return self.share * clock.now()
 
 
+def on_a_busy_lane(main: Callable[[Busy], Coroutine[Any, Any, None]]) -> None:
+    lane = Busy("voice")
+    try:
+        virtual.run(main(lane))
+    finally:
+        lane.close()
+
+
 def test_beyond_the_machines_capacity_a_client_is_refused_with_a_reason_though_there_are_places() -> None:
-    async def main() -> None:
+    async def main(lane: Busy) -> None:
         server = app(engines=lineup(lanes=(lane,)))
         watching = asyncio.create_task(server.watch())
         server.open_session(lambda fact: None)
@@ -377,17 +385,13 @@ def test_beyond_the_machines_capacity_a_client_is_refused_with_a_reason_though_t
         assert 'duologue_sessions_refused_total{reason="load"} 1.0' in server.metrics().decode()
         watching.cancel()
 
-    lane = Busy("voice")
-    try:
-        virtual.run(main())
-    finally:
-        lane.close()
+    on_a_busy_lane(main)
 
 
 def test_who_comes_back_is_not_refused_for_the_work_that_was_done_for_them() -> None:
     """They opened the page anew, say, while their old session waits for them to come back."""
 
-    async def main() -> None:
+    async def main(lane: Busy) -> None:
         server = app(engines=lineup(lanes=(lane,)))
         watching = asyncio.create_task(server.watch())
         before = server.open_session(lambda fact: None)
@@ -403,11 +407,7 @@ def test_who_comes_back_is_not_refused_for_the_work_that_was_done_for_them() -> 
         running.cancel()
         watching.cancel()
 
-    lane = Busy("voice")
-    try:
-        virtual.run(main())
-    finally:
-        lane.close()
+    on_a_busy_lane(main)
 
 
 def test_a_rehearsal_on_engines_that_work_elsewhere_finds_that_a_conversation_costs_nothing_here() -> None:

@@ -69,7 +69,7 @@ class Listener(Part):
 
     def listen(self, turn: Turn, frames: list[Frame]) -> None:
         longest_s, engine_s = self._config.patience.longest_turn_s, self._config.limits.engine_s
-        waiting_s = BY_HAND_S + FRAME_S if self._by_hand else WAITING_S
+        waiting_s = BY_HAND_S + FRAME_S if self._wishes.by_hand else WAITING_S
         self._ear = ear = Ear(turn, frames, longest_s, engine_s, waiting_s)
         if not self._handed_over:
             self._recognize(ear)
@@ -97,21 +97,33 @@ class Listener(Part):
 
     def audio_of(self, turn: Turn) -> Audio | None:
         """The turn's sound so far, 16 kHz; None if it came as text."""
-        ears = (self._ear, *self._handed_over)
-        return next((ear.audio for ear in ears if ear is not None and ear.turn.number == turn.number), None)
+        return next((ear.audio for ear in self._ears if ear.turn.number == turn.number), None)
 
     def close(self) -> None:
         """The turn is over; its sound is kept until the next one is, in case that is the same one."""
         self._stop()
         self._answered, self._ear = self._ear, None
 
+    def reopen(self, turn: Turn) -> None:
+        if self._ear is not None and self._answered is not None:
+            self.listen(turn, [*self._answered.frames, *self._ear.frames])
+
+    def drop(self, turn: Turn) -> None:
+        if self._ear is not None and self._ear.turn.number == turn.number:
+            self._stop("prefill")
+            self._ear = None
+
+    @property
+    def _ears(self) -> list[Ear]:
+        """Of all turns whose words are still to come."""
+        return [*([self._ear] if self._ear is not None else []), *self._handed_over]
+
     # ── Turns by hand ─────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def waiting_s(self) -> float:
         """Of sound that is still to be recognised."""
-        ears = (self._ear, *self._handed_over)
-        return sum(ear.waiting_s for ear in ears if ear is not None)
+        return sum(ear.waiting_s for ear in self._ears)
 
     def hand_over(self, turn: Turn) -> None:
         """The turn is over before its words are known; the next one may begin at once."""
@@ -124,7 +136,7 @@ class Listener(Part):
 
     def lost(self, cause: Cause, message: str) -> bool:
         """Whether what failed is a turn by hand. It is one all the same, but has no words."""
-        by_hand = [*self._handed_over, *([self._ear] if self._by_hand and self._ear is not None else [])]
+        by_hand = [*self._handed_over, *([self._ear] if self._wishes.by_hand and self._ear is not None else [])]
         lost = next((ear for ear in by_hand if ear is cause), None)
         if lost is None:
             return False
@@ -162,10 +174,6 @@ class Listener(Part):
         self._handed_over.popleft()
         ear.over.set()
 
-    @property
-    def _by_hand(self) -> bool:
-        return self._wishes.turn_taking.manners.by_hand
-
     # ── What the recogniser says ──────────────────────────────────────────────────────────────────────────────────
 
     def _recognize(self, ear: Ear) -> None:
@@ -175,15 +183,6 @@ class Listener(Part):
     def _stop(self, *also: str) -> None:
         """Whoever was handed over before keeps the recogniser."""
         self._work.cancel("score", "weigh", *also, *(() if self._handed_over else ("ear",)))
-
-    def reopen(self, turn: Turn) -> None:
-        if self._ear is not None and self._answered is not None:
-            self.listen(turn, [*self._answered.frames, *self._ear.frames])
-
-    def drop(self, turn: Turn) -> None:
-        if self._ear is not None and self._ear.turn.number == turn.number:
-            self._stop("prefill")
-            self._ear = None
 
     def _recognized(self, ear: Ear, turn: Turn, transcript: Transcript) -> None:
         text, final = transcript.text.strip(), transcript.final

@@ -195,10 +195,10 @@ class Session:
         COMMANDS[type(command)](self, command)
 
     def _microphone(self, command: p.Microphone) -> None:
-        if self._by_hand and self._waiting_s + len(command.samples) / self._intake.rate > BY_HAND_S:
+        if self._wishes.by_hand and self._waiting_s + len(command.samples) / self._intake.rate > BY_HAND_S:
             text = f"more than {BY_HAND_S:g} s of sound wait to be understood; send the rest when some of it has been"
             raise ClientError("too_much_sound", text)
-        if self._by_hand and self._turns.phase not in HEARING:
+        if self._wishes.by_hand and self._turns.phase not in HEARING:
             self._dispatcher.happened(e.SpeechStarted(self._handed_over_at, 0.0))
         self._intake.push(command.samples)
 
@@ -220,7 +220,7 @@ class Session:
         return None
 
     def _end_turn(self, command: p.EndTurn) -> None:
-        if self._by_hand and self._turns.phase not in HEARING:
+        if self._wishes.by_hand and self._turns.phase not in HEARING:
             raise ClientError("nothing_to_end", "nothing was said since the last turn ended")
         self._used_at = clock.now()
         self._handed_over_at = self._intake.at
@@ -310,10 +310,6 @@ class Session:
         self._turns.patience, self._turns.manners = wanted.patience, wanted.manners
 
     @property
-    def _by_hand(self) -> bool:
-        return self._wishes.turn_taking.manners.by_hand
-
-    @property
     def _waiting_s(self) -> float:
         """Of sound whose words are not known yet."""
         return self._listener.waiting_s + (self._understanding.waiting_s if self._understanding is not None else 0.0)
@@ -325,7 +321,7 @@ class Session:
     def _open_intake(self, rate: int) -> Intake:
         speech = self._wishes.turn_taking.speech
         intake = Intake(rate, self._lineup.vad.open(), speech, self._frame, self._edge, self._stir)
-        intake.edges = not self._wishes.turn_taking.manners.by_hand
+        intake.edges = not self._wishes.by_hand
         return intake
 
     # ── What happens ──────────────────────────────────────────────────────────────────────────────────────────────

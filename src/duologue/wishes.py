@@ -49,6 +49,11 @@ class Wishes:
         said = languages.instruction(self.language) if self.settings.language_to_model else ""
         return f"{wanted.rstrip()} {said}".strip() if said else wanted
 
+    @property
+    def by_hand(self) -> bool:
+        """The client says when a turn ends."""
+        return self.turn_taking.manners.by_hand
+
     def style_of(self, voice: str | None = None, tone: Tone = USUAL) -> Style:
         """How to speak; `voice` in place of the session's, for one reply. A tone that the client chose is kept."""
         chosen = self.settings

@@ -108,13 +108,13 @@ class LlamaWriter:
                     else:
                         decided += item
             calls = llama_tools.wants_call(decided)
+        more: _Call | None
         if calls:
             written = CallText(new_id(), unbounded=prompt.max_tokens is None)
-            call = self._call(llama_tools.aside(prompt, tools), **llama_tools.calling(tools, prompt.max_tokens))
+            more = self._call(llama_tools.aside(prompt, tools), **llama_tools.calling(tools, prompt.max_tokens))
         else:
             written = _Words()
-            call = self._words(prompt)
-        more: _Call | None = call
+            more = self._words(prompt)
         while more is not None:
             async with _Running(more, self._run(more)) as running:
                 async for item in running:

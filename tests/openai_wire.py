@@ -122,7 +122,7 @@ def wav(samples: Audio = THREE) -> tuple[str, bytes]:
 
 
 async def soon(event: asyncio.Event) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await event.wait()
 
 

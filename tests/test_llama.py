@@ -403,7 +403,7 @@ class Gated(Server):
 
 
 async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not what():  # noqa: ASYNC110 (threads make it true)
             await asyncio.sleep(0.001)
 

@@ -344,32 +344,35 @@ def test_a_late_pause_settles_what_was_said(lane: Lane) -> None:
 
 
 def test_giving_up_stops_the_decode(lane: Lane) -> None:
-    model = Counting(seconds=5.0)
+    model = Endless()
 
     async def main() -> None:
         engine = Moonshine(model, lane)
         task = asyncio.create_task(all_of(engine, [*voice(0.3), Pause()]))
-        await asyncio.sleep(0.05)
+        await model.begun()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(lane.run(lambda: None), 2.0)
+        await asyncio.wait_for(lane.run(lambda: None), 20.0)
 
     asyncio.run(main())
     assert model.stopped == 1
 
 
 def test_closing_stops_the_partial(lane: Lane) -> None:
-    model = Counting(seconds=5.0)
+    model = Endless()
 
     async def main() -> None:
         transcripts = cast(
             AsyncGenerator[Transcript, None], Moonshine(model, lane).transcribe(given([*voice(0.64), *room(60)], 0.002))
         )
         async with aclosing(transcripts):
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(anext(transcripts), 0.2)
-        await asyncio.wait_for(lane.run(lambda: None), 2.0)
+            partial = asyncio.ensure_future(anext(transcripts))
+            await model.begun()
+            partial.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await partial
+        await asyncio.wait_for(lane.run(lambda: None), 20.0)
 
     asyncio.run(main())
     assert model.stopped == 1

@@ -33,7 +33,7 @@ TOOL = Tool("get_weather", "The weather in a city", {"type": "object", "properti
 
 
 def load(base_url: str = "http://127.0.0.1:9/v1", **settings: object) -> openai_chat.ChatWriter:
-    table = {"model": "m", "timeout_s": 5.0, "retries": 0, "base_url": base_url, **settings}
+    table = {"model": "m", "timeout_s": 30.0, "retries": 0, "base_url": base_url, **settings}
     return openai_chat.load(Loading(Path, Lane("unused"), table))
 
 
@@ -225,7 +225,7 @@ def test_a_connection_serves_again_until_it_is_closed() -> None:
             assert stranger.connections == 1
             assert not stranger.all_gone.is_set()
             await writer.aclose()
-            await asyncio.wait_for(stranger.all_gone.wait(), 5)
+            await asyncio.wait_for(stranger.all_gone.wait(), 30)
 
     asyncio.run(main())
 
@@ -502,7 +502,7 @@ def test_a_closed_answer_closes_its_request() -> None:
         async with Stranger(play).serving() as stranger:
             async with aclosing(cast(Any, load(stranger.url).write(asked()))) as answer:
                 assert await anext(answer) == Text("It")
-            await asyncio.wait_for(gone.wait(), 5)
+            await asyncio.wait_for(gone.wait(), 30)
 
     asyncio.run(main())
 
@@ -525,7 +525,7 @@ def test_a_cancelled_answer_closes_its_request(begun: bool) -> None:
             answer.cancel()
             with suppress(asyncio.CancelledError):
                 await answer
-            await asyncio.wait_for(gone.wait(), 5)
+            await asyncio.wait_for(gone.wait(), 30)
 
     asyncio.run(main())
 
@@ -588,7 +588,7 @@ def test_a_closed_answer_frees_the_slot_of_a_real_server(url: str) -> None:
         async with aclosing(cast(Any, writer.write(asked()))) as answer:
             assert isinstance(await anext(answer), Text)
             assert any(slot["is_processing"] for slot in await asyncio.to_thread(chat_server.slots, url))
-        slots = await asyncio.wait_for(until_idle(url), 5)
+        slots = await asyncio.wait_for(until_idle(url), 30)
         assert max(slot.get("next_token", [{}])[0].get("n_decoded", 0) for slot in slots) < 800
 
     asyncio.run(main())

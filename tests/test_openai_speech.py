@@ -189,7 +189,7 @@ def test_the_first_sound_leaves_while_the_rest_is_made() -> None:
                 go.set()
         assert go.is_set()
 
-    asyncio.run(asyncio.wait_for(meet(), 5))
+    asyncio.run(asyncio.wait_for(meet(), 30.0))
 
 
 def test_closing_a_reply_closes_its_request() -> None:
@@ -206,7 +206,7 @@ def test_closing_a_reply_closes_its_request() -> None:
             speech = cast(AsyncGenerator[Sound, None], load(stranger.url).speak(pieces(TEXT), Style()))
             async with aclosing(speech) as sounds:
                 await anext(sounds)
-            await asyncio.wait_for(gone.wait(), 2)
+            await asyncio.wait_for(gone.wait(), 30.0)
 
     asyncio.run(meet())
 

@@ -183,7 +183,7 @@ def test_an_upload_whose_client_goes_is_forgotten(caplog: pytest.LogCaptureFixtu
         async with serving(heard(), Limits(sessions=1)) as client:
             head, body = _form(("file", bytes(3_000_000)))
             await _post(client, head, body, send=2_000_000, read=False)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while True:
                     try:
                         assert (await transcribe(client)).text
@@ -258,7 +258,7 @@ async def _post(
     writer.write(data if announced else b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
     try:
         await writer.drain()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await reader.read(4_000) if read else b""
     finally:
         writer.close()

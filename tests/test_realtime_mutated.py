@@ -204,7 +204,7 @@ async def spoken(socket: ClientConnection) -> list[dict[str, Any]]:
     """The events of a spoken turn, from the voice on."""
     speaking = asyncio.create_task(speak(socket, 0.6))
     seen: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for event in events_of(socket):
             if seen or event["type"] == "input_audio_buffer.speech_started":
                 seen.append(event)

@@ -22,7 +22,7 @@ from duologue.transports.websocket import ERRORS_IN_A_ROW
 
 async def event(socket: ClientConnection) -> dict[str, Any]:
     """The next one, checked as strictly as the strictest client does."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         message = await socket.recv()
     STRICT.validate_json(message)
     return dict(json.loads(message))

@@ -162,7 +162,7 @@ def test_a_stun_server_is_asked_for_the_public_address() -> None:
         port = stun.get_extra_info("sockname")[1]
         async with desk(Rtc(stun_url=f"stun:127.0.0.1:{port}")) as here:
             answering = asyncio.create_task(here.answer(await here.phone().offer()))
-            await asyncio.wait_for(asked.wait(), 5)
+            await asyncio.wait_for(asked.wait(), 30.0)
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
             await here.phones[0].until(lambda: here.sessions[0].closed)

@@ -76,9 +76,9 @@ def test_a_thread_that_cannot_be_started_is_tried_again_by_the_next_call(monkeyp
             short.setattr(threading.Thread, "start", refused)
             thread.call(print)
             with pytest.raises(ClientError) as full:
-                await asyncio.wait_for(thread.run(asyncio.sleep(0)), 5.0)
+                await asyncio.wait_for(thread.run(asyncio.sleep(0)), 30.0)
         assert full.value.code == "server_full"
-        await asyncio.wait_for(thread.run(asyncio.sleep(0)), 5.0)
+        await asyncio.wait_for(thread.run(asyncio.sleep(0)), 30.0)
         await thread.close()
 
     asyncio.run(main())
@@ -98,7 +98,7 @@ def test_a_wait_that_is_cancelled_cancels_the_work() -> None:
         waiting = asyncio.create_task(thread.run(work()))
         await asyncio.sleep(0.05)
         waiting.cancel()
-        assert await asyncio.to_thread(cancelled.wait, 5)
+        assert await asyncio.to_thread(cancelled.wait, 30.0)
         await thread.close()
 
     asyncio.run(main())

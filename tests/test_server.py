@@ -121,7 +121,7 @@ def test_the_address_is_told_only_when_the_models_are_warm() -> None:
         await asyncio.sleep(0.05)
         assert not told.is_set()
         loaded.set()
-        await asyncio.wait_for(told.wait(), 5)
+        await asyncio.wait_for(told.wait(), 30.0)
         serving.cancel()
         await asyncio.wait([serving])
 

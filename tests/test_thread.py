@@ -246,11 +246,11 @@ def test_a_call_for_which_no_thread_can_be_started_fails_alone(monkeypatch: pyte
         with monkeypatch.context() as short:
             short.setattr(threading.Thread, "start", refused)
             with pytest.raises(EngineError) as failed:
-                await asyncio.wait_for(lane.run(done.append, "refused"), 5.0)
+                await asyncio.wait_for(lane.run(done.append, "refused"), 30.0)
             assert failed.value.code == "engine_overloaded"
             with pytest.raises(EngineError):
-                await asyncio.wait_for(anext(lane.stream(noted)), 5.0)
-        await asyncio.wait_for(lane.run(done.append, "there are threads again"), 5.0)
+                await asyncio.wait_for(anext(lane.stream(noted)), 30.0)
+        await asyncio.wait_for(lane.run(done.append, "there are threads again"), 30.0)
         assert done == ["there are threads again"]
         assert lane.busy_s() < 0.5
 
@@ -272,7 +272,7 @@ def test_where_only_one_more_thread_cannot_be_started_a_call_waits_for_those_the
             second = asyncio.create_task(lane.run(lambda: "second"))
             await asyncio.sleep(0.01)
             hold.set()
-            assert await asyncio.wait_for(second, 5.0) == "second"
+            assert await asyncio.wait_for(second, 30.0) == "second"
         await first
 
     on_a_lane(check, threads=2)
@@ -291,7 +291,7 @@ def test_closing_a_lane_drops_what_waits() -> None:
         with pytest.raises(asyncio.CancelledError):
             await waits
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(reads, 5.0)
+            await asyncio.wait_for(reads, 30.0)
         with pytest.raises(RuntimeError):
             await lane.run(made.append, 2)
         assert made == []
@@ -309,7 +309,7 @@ def test_a_call_that_outlives_its_loop_holds_up_nobody_for_ever() -> None:
 
     async def ask() -> str:
         asyncio.get_running_loop().call_later(0.05, release.set)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30):
             return await lane.run(lambda: "served")
 
     asyncio.run(give_up())

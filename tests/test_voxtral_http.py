@@ -77,7 +77,7 @@ def test_each_token_comes_when_it_is_sent() -> None:
     async def act(model: VoxtralHttp) -> None:
         async with aclosing(cast(Any, model.answer(voice(1.0), PROMPT))) as pieces:
             assert await anext(pieces) == Text("one")
-        await asyncio.wait_for(server.gone.wait(), 5.0)  # closing the answer closed the response
+        await asyncio.wait_for(server.gone.wait(), 30.0)  # closing the answer closed the response
 
     with_server(server, act)
 
@@ -90,7 +90,7 @@ def test_a_cancelled_answer_closes_its_response() -> None:
         while not server.requests:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         asking.cancel()
-        await asyncio.wait_for(server.gone.wait(), 5.0)
+        await asyncio.wait_for(server.gone.wait(), 30.0)
 
     with_server(server, act)
 

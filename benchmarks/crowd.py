@@ -21,10 +21,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from duologue import clock
-from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, from_pcm16, to_pcm16
+from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, OUTPUT_RATE, Audio, from_pcm16, to_pcm16
 from duologue.line import AUDIBLE
 
-REPLY_RATE: Final = 24_000
 PING_EVERY: Final = 8
 """Frames: four pings a second and session."""
 
@@ -151,7 +150,7 @@ class Client:
         self._notes.blocks += 1
         self._notes.late_blocks += 0.0 < self._line_ends_at < now - DRY_S
         begins_at = max(now, self._line_ends_at)
-        self._line_ends_at = begins_at + len(pcm) / 2 / REPLY_RATE
+        self._line_ends_at = begins_at + len(pcm) / 2 / OUTPUT_RATE
         if self.audible_at is None:
             loud = np.flatnonzero(np.abs(from_pcm16(pcm)) >= AUDIBLE)
-            self.audible_at = begins_at + int(loud[0]) / REPLY_RATE if len(loud) else None
+            self.audible_at = begins_at + int(loud[0]) / OUTPUT_RATE if len(loud) else None

@@ -25,7 +25,7 @@ from benchmarks import recordings
 from benchmarks.figures import Figure
 from benchmarks.wer import distance
 from duologue import config
-from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio, Frame, read_audio, resample
+from duologue.audio import INPUT_RATE, Audio, Frame, Framer, read_audio, resample
 from duologue.engines import Loading, Pause, Polyglot, Recognizer, Transcript
 from duologue.engines import polyglot as engine
 from duologue.errors import DuologueError
@@ -159,7 +159,7 @@ async def _hear(recognizer: Recognizer, samples: Audio) -> tuple[Transcript, flo
     asked = [0.0]
 
     async def turn() -> AsyncIterator[Frame | Pause]:
-        for frame in _frames(samples):
+        for frame in Framer(INPUT_RATE).push(samples):
             yield frame
         asked[0] = time.perf_counter()
         yield Pause()
@@ -168,12 +168,6 @@ async def _hear(recognizer: Recognizer, samples: Audio) -> tuple[Transcript, flo
         if transcript.final:
             return transcript, time.perf_counter() - asked[0]
     raise AssertionError("a recogniser answers each pause")
-
-
-def _frames(samples: Audio) -> list[Frame]:
-    return [
-        Frame(samples[at : at + FRAME_SAMPLES], at) for at in range(0, len(samples) - FRAME_SAMPLES + 1, FRAME_SAMPLES)
-    ]
 
 
 def _letters(text: str) -> Sequence[str]:

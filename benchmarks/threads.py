@@ -23,7 +23,7 @@ import onnxruntime
 from benchmarks import recordings
 from duologue import clock, config
 from duologue.audio import FRAME_S, FRAME_SAMPLES, Audio, Frame
-from duologue.engines import Message, Pause, Prompt, Style, lineup, onnx
+from duologue.engines import Message, Prompt, Style, lineup, one_clip, onnx
 from duologue.engines.lineup import Lineup
 from duologue.models import open_store
 
@@ -116,14 +116,8 @@ async def _timed(work: Awaitable[Any], times: list[float]) -> None:
 
 
 async def _transcript(engines: Lineup, sound: Audio) -> None:
-    async for _ in engines.recognizer.transcribe(_frames(sound)):
+    async for _ in engines.recognizer.transcribe(one_clip(sound)):
         pass
-
-
-async def _frames(sound: Audio) -> AsyncIterator[Frame | Pause]:
-    for at in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
-        yield Frame(sound[at : at + FRAME_SAMPLES], at)
-    yield Pause()
 
 
 async def _once(text: str) -> AsyncIterator[str]:

@@ -7,7 +7,7 @@ shows what the wire and the client cost. The limits are those of a clearly finis
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,10 +21,10 @@ from benchmarks.remote import Remote
 from benchmarks.servers import serving
 from benchmarks.wer import wer
 from duologue.app import App
-from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio, Frame, resample
+from duologue.audio import FRAME_SAMPLES, INPUT_RATE, resample
 from duologue.caller import Caller, Exchange, Host, Reply
 from duologue.config import Config
-from duologue.engines import Pause, Recognizer
+from duologue.engines import Recognizer, one_clip
 from duologue.talk import as_text
 
 PAUSE_S = 0.3
@@ -161,18 +161,11 @@ async def _read_back(recognizer: Recognizer, reply: Reply | None) -> str:
     playback, text = reply.playback, ""
     ends_ms = max((end for _, end in playback.words if end <= playback.seconds * 1000), default=0.0)
     sound = resample(playback.samples[: round(ends_ms * playback.rate / 1000)], playback.rate, INPUT_RATE)
-    async with aclosing(recognizer.transcribe(_frames(sound))) as transcripts:  # type: ignore[type-var]
+    padded = np.append(sound, np.zeros(-len(sound) % FRAME_SAMPLES + 4 * FRAME_SAMPLES, np.float32))
+    async with aclosing(recognizer.transcribe(one_clip(padded))) as transcripts:  # type: ignore[type-var]
         async for transcript in transcripts:
             text = transcript.text
     return text
-
-
-async def _frames(sound: Audio) -> AsyncIterator[Frame | Pause]:
-    padding = -len(sound) % FRAME_SAMPLES + 4 * FRAME_SAMPLES
-    blocks = np.concatenate([sound, np.zeros(padding, np.float32)]).reshape(-1, FRAME_SAMPLES)
-    for index, block in enumerate(blocks):
-        yield Frame(block, index * FRAME_SAMPLES)
-    yield Pause()
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -16,11 +16,11 @@ from dialogue import lineup, microphone
 
 from duologue import cli
 from duologue.app import App
-from duologue.audio import INPUT_RATE, Audio, to_pcm16
+from duologue.audio import INPUT_RATE, OUTPUT_RATE, Audio, to_pcm16
 from duologue.config import Config, Limits
 from duologue.errors import ConfigError
 from duologue.line import AUDIBLE
-from duologue.microphone import OUTPUT_RATE, Loudspeaker, converse, devices
+from duologue.microphone import Loudspeaker, converse, devices
 from duologue.protocols import ReplyAudio
 
 

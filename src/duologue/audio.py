@@ -26,6 +26,9 @@ Audio: TypeAlias = npt.NDArray[np.float32]
 INPUT_RATE = 16_000
 """Hz. What Silero, smart-turn, Moonshine, Whisper and Voxtral all expect."""
 
+OUTPUT_RATE = 24_000
+"""Hz of a reply whose listener names no other."""
+
 FRAME_SAMPLES = 512
 """Samples in a Frame: 32 ms at 16 kHz, the only size Silero v5 and later accept."""
 

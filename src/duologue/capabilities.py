@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 
 from duologue.app import App
-from duologue.audio import from_pcm16
+from duologue.audio import OUTPUT_RATE, from_pcm16
 from duologue.caller import Caller, Reply
 from duologue.engines import Piece, Prompt, Style, Text, Writer
 from duologue.errors import DuologueError
@@ -153,7 +153,7 @@ async def _spoken(app: App, language: str, text: str) -> tuple[bool, str]:
     """Whether a voice that declares the language said something that can be heard."""
     assert app.lineup is not None
     loudest, name = 0.0, ""
-    async with aclosing(app.speak(text, Style(language), 24_000)) as facts:
+    async with aclosing(app.speak(text, Style(language), OUTPUT_RATE)) as facts:
         async for fact in facts:
             if isinstance(fact, ReplyAudio):
                 loudest = max(loudest, float(np.abs(from_pcm16(fact.pcm)).max(initial=0.0)))

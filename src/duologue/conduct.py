@@ -96,9 +96,7 @@ class Conduct(Part):
         self._feelings.decided(todo.turn)
         if todo.answer:
             self._replies.prepare(todo.turn, todo.text, audio)
-        item = p.user_item(self._name, todo.turn.number)
-        self._conversation.reserve("user", item, {"turn": todo.turn.number, "language": language})
-        self._conversation.fill(item, text)
+        self._conversation.fill(self._reserve(todo.turn, language), text)
         if self._understanding is not None and audio is not None and not text:
             self._understanding.keep(todo.turn, audio)
         if todo.answer:
@@ -111,10 +109,16 @@ class Conduct(Part):
         """Its words follow, as those of a turn that was answered by ear do."""
         self._feelings.heard(todo.turn)
         self._replies.void_draft()
-        self._tell(p.Heard(todo.turn.number, "", True, self._wishes.heard_language))
-        item = p.user_item(self._name, todo.turn.number)
-        self._conversation.reserve("user", item, {"turn": todo.turn.number, "language": self._wishes.heard_language})
+        language = self._wishes.heard_language
+        self._tell(p.Heard(todo.turn.number, "", True, language))
+        self._reserve(todo.turn, language)
         self._listener.hand_over(todo.turn)
+
+    def _reserve(self, turn: e.Turn, language: str) -> str:
+        """The place of what the user said, before the reply's; its words may be filled in later."""
+        item = p.user_item(self._name, turn.number)
+        self._conversation.reserve("user", item, {"turn": turn.number, "language": language})
+        return item
 
     def closed(self, turn: e.Turn, text: str, error: str) -> None:
         """The words of a turn that was closed before they were known; `error` says why there are none."""

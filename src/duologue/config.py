@@ -44,7 +44,7 @@ class Conversation:
     feelings_from_sound: bool = True  # found in how it was said, against the speaker's own manner
     feelings_carried: float = 0.25  # 0..1, weight of the turns before in this one's: moods outlast sentences; 0: none
     feelings_to_voice: bool = True  # the reply's voice takes the tone that answers them, where `emotion` is "auto"
-    feelings_to_model: bool = True  # the model is told in a sentence; a felt turn costs the reading of some 15 tokens
+    feelings_to_model: bool = True  # the model is told in a sentence; a felt turn costs the reading of 8 to 17 tokens
     speakable: bool = True  # numbers, dates, amounts, links become words of the language before a voice has them
     speed: float = 1.0  # factor on the voice's own rate
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from duologue.app import App
-from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, Audio, from_pcm16
+from duologue.audio import FRAME_S, FRAME_SAMPLES, INPUT_RATE, OUTPUT_RATE, Audio, from_pcm16
 from duologue.errors import ConfigError
 from duologue.protocols import (
     Cursor,
@@ -30,7 +30,6 @@ from duologue.protocols import (
     Resumed,
 )
 
-OUTPUT_RATE: Final = 24_000
 CURSOR_S: Final = 0.1
 
 WAITING_S: Final = 2.0

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from duologue.audio import Audio, from_pcm16
+from duologue.audio import OUTPUT_RATE, Audio, from_pcm16
+from duologue.core.playout import SAMPLE_BYTES
 from duologue.line import AUDIBLE
 from duologue.protocols import ReplyAudio
-
-SAMPLE_BYTES = 2
 
 DRY_S = 0.001
 """Running dry for less is the loop's own jitter: a loudspeaker's smallest buffer holds some 3 ms."""
@@ -22,7 +21,7 @@ class Playback:
     """One reply as it is played. Every `now` is in seconds on one clock; positions are samples of the reply."""
 
     def __init__(self) -> None:
-        self.rate = 24_000
+        self.rate = OUTPUT_RATE
         self.arrived_at: float | None = None
         """When the first block came, and playback began."""
         self.audible_at: float | None = None

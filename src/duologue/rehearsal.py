@@ -12,8 +12,8 @@ from contextlib import aclosing
 
 import numpy as np
 
-from duologue.audio import FRAME_SAMPLES, INPUT_RATE, Audio, Frame, resample
-from duologue.engines import Message, Pause, Prompt, Sound, Speaker, Style
+from duologue.audio import INPUT_RATE, Audio, resample
+from duologue.engines import Message, Prompt, Sound, Speaker, Style, one_clip
 from duologue.engines.lineup import Lineup
 
 LINE = "Good morning, it is nice to hear your voice."
@@ -50,7 +50,7 @@ async def _say(speaker: Speaker) -> Audio:
 async def _hear(lineup: Lineup, sound: Audio) -> None:
     if lineup.turn_detector is not None:
         await lineup.turn_detector.complete(sound, "")
-    async with aclosing(lineup.recognizer.transcribe(_frames(sound))) as transcripts:  # type: ignore[type-var]
+    async with aclosing(lineup.recognizer.transcribe(one_clip(sound))) as transcripts:  # type: ignore[type-var]
         async for _ in transcripts:
             pass
 
@@ -67,9 +67,3 @@ def _busy_s(lineup: Lineup) -> Mapping[str, float]:
 
 async def _once(text: str) -> AsyncIterator[str]:
     yield text
-
-
-async def _frames(sound: Audio) -> AsyncIterator[Frame | Pause]:
-    for at in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
-        yield Frame(sound[at : at + FRAME_SAMPLES], at)
-    yield Pause()

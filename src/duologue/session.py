@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from duologue import clock
 from duologue import protocols as p
-from duologue.audio import INPUT_RATE, Frame
+from duologue.audio import INPUT_RATE, OUTPUT_RATE, Frame
 from duologue.conduct import Conduct
 from duologue.config import Config, Conversation
 from duologue.conversation import ConversationManager
@@ -72,7 +72,7 @@ class Session:
         tell: Callable[[p.Fact], None],
         *,
         input_rate: int = INPUT_RATE,
-        output_rate: int = 24_000,
+        output_rate: int = OUTPUT_RATE,
         pacing: Pacing | None = None,
         turn_taking: p.TurnTaking | None = None,
         sinks: tuple[Sink, ...] = (),

@@ -18,15 +18,12 @@ import numpy as np
 
 from duologue import microphone, profiles
 from duologue.app import App
-from duologue.audio import INPUT_RATE, Audio, read_audio, resample, write_wav
+from duologue.audio import INPUT_RATE, OUTPUT_RATE, Audio, read_audio, resample, write_wav
 from duologue.caller import Caller, Exchange
 from duologue.config import Config
 from duologue.errors import ClientError, ConfigError
 from duologue.replay import waterfall
 from duologue.trace import Waterfall
-
-OUTPUT_RATE: Final = 24_000
-"""Hz of the reply, and of the file that it is written to."""
 
 PAUSE_S: Final = 0.3
 """Between a reply and the next file: as long as the lead-in of a turn, which should not hold the end of the file before."""

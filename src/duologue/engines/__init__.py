@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-from duologue.audio import Audio, Frame
+from duologue.audio import INPUT_RATE, Audio, Frame, Framer
 from duologue.emotion import Considered, EmotionSettings, Heard, Memory
 from duologue.places.thread import Lane
 
@@ -43,6 +43,13 @@ class About:
 @dataclass(frozen=True, slots=True)
 class Pause:
     """Between two Frames: the user fell silent here. Answer now with the best transcript; more Frames may follow."""
+
+
+async def one_clip(sound: Audio) -> AsyncIterator[Frame | Pause]:
+    """A clip (16 kHz) as a `Recognizer` takes it; what fills no whole Frame at its end is left out."""
+    for frame in Framer(INPUT_RATE).push(sound):
+        yield frame
+    yield Pause()
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,11 @@ class Access:
         sure = page.scheme == "https" or self.keyed or _is_address(page.hostname or "")
         return page.hostname is not None and page.netloc == host and sure
 
+    def check_page(self, headers: Headers) -> None:
+        """Raises `ClientError` (cross_origin) where `allows` says no to who made the request."""
+        if not self.allows(headers.get("origin"), headers.get("host", "")):
+            raise ClientError("cross_origin", "a page of another site may not connect: see server.origins")
+
     def _secret(self, key: str) -> Secret:
         known = [secret for value, secret in self._secrets.items() if compare_digest(key.encode(), value.encode())]
         if not known or known[0].expires_at <= clock.wall_clock().timestamp():

@@ -6,7 +6,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from duologue.errors import ClientError, DuologueError
+from duologue.errors import DuologueError
 from duologue.protocols import openai_audio
 from duologue.transports.access import Access
 
@@ -43,8 +43,7 @@ class Guard:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         try:
-            if not self._access.allows(origin, headers.get("host", "")):
-                raise ClientError("cross_origin", "a page of another site may not connect: see server.origins")
+            self._access.check_page(headers)
             if scope["method"] == "OPTIONS":
                 return await preflight(headers)(scope, receive, _sharing(send, origin))
             grant = self._access.enter(headers, ephemeral=path.startswith(EPHEMERAL_PATH))

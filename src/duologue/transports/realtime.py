@@ -82,14 +82,12 @@ def routes(service: Service) -> list[BaseRoute]:
 
 async def serve_realtime(socket: WebSocket, service: Service) -> None:
     """Returns when the client is gone or was sent away, with nothing left behind."""
-    if not service.access.allows(socket.headers.get("origin"), socket.headers.get("host", "")):
-        error = ClientError("cross_origin", "a page of another site may not connect: see server.origins")
-        return await socket.send_denial_response(refusal(error, socket.url.path))
     try:
+        service.access.check_page(socket.headers)
         grant = service.access.enter(socket.headers, socket.scope["subprotocols"], ephemeral=True)
         call = service.calls.find(socket.query_params["call_id"]) if "call_id" in socket.query_params else None
     except ClientError as error:
-        if error.code == "unknown_call":
+        if error.code in ("cross_origin", "unknown_call"):
             return await socket.send_denial_response(refusal(error, socket.url.path))
         await socket.accept(chosen(socket.scope["subprotocols"]))
         return await _refuse(socket, _dialect(service, MODEL), error)

@@ -11,22 +11,19 @@ from dataclasses import dataclass, replace
 from starlette.websockets import WebSocket
 
 from duologue import clock
+from duologue.audio import OUTPUT_RATE
 from duologue.engines import Style
 from duologue.errors import ClientError, DuologueError, EngineError
 from duologue.protocols import ReplyAudio
 from duologue.protocols.native import Native, decode_rates, decode_utterance, encode, encode_done, failure
 from duologue.transports import App
+from duologue.transports.live import STALLED_S
 from duologue.transports.outbox import Ending
 from duologue.transports.service import Service
 from duologue.transports.websocket import ERRORS_IN_A_ROW, Hangup, admit, close, receive, refuse, send, the_first
 
 WAITING = 8
 """Utterances that may wait on one socket: a paragraph's sentences; whoever has more sends them as they are said."""
-
-STALLED_S = 10.0
-"""A voice is held for a client that does not read for this long, then the socket is closed: others want to speak."""
-
-OUTPUT_RATE = 24_000
 
 log = logging.getLogger(__name__)
 

@@ -155,12 +155,13 @@ def pieces(command: Command) -> Iterator[Command]:
 async def admit(socket: WebSocket, access: Access) -> bool:
     """Accepts the socket, or answers 403 (cross_origin). Who it is comes after that: a browser hides from the page why a
     handshake was refused."""
-    if access.allows(socket.headers.get("origin"), socket.headers.get("host", "")):
-        await socket.accept(chosen(socket.scope["subprotocols"]))
-        return True
-    error = ClientError("cross_origin", "a page of another site may not connect: see server.origins")
-    await socket.send_denial_response(refusal(error, socket.url.path))
-    return False
+    try:
+        access.check_page(socket.headers)
+    except ClientError as error:
+        await socket.send_denial_response(refusal(error, socket.url.path))
+        return False
+    await socket.accept(chosen(socket.scope["subprotocols"]))
+    return True
 
 
 async def refuse(socket: WebSocket, dialect: Dialect, error: ClientError, ending: Ending | None = None) -> None:

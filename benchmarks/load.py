@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from benchmarks.machine import Usage
 from benchmarks.recordings import Recording
 from benchmarks.servers import SCRIPTED, Server, serving
 from duologue import clock
-from duologue.audio import FRAME_S
+from duologue.audio import FRAME_S, INPUT_RATE
 
 SPEAK_S: Final = 6.0
 LISTEN_S: Final = 2.5
@@ -89,7 +90,8 @@ def made_voices() -> list[list[bytes]]:
 
 
 def recorded_voices(recordings: Sequence[Recording]) -> list[list[bytes]]:
-    return [frames(recording.samples) for recording in recordings]
+    """Each to the frame in which the voice ends, from which on a client counts; silence follows."""
+    return [frames(recording.samples[: round(recording.ends_s * INPUT_RATE)]) for recording in recordings]
 
 
 @asynccontextmanager
@@ -128,7 +130,7 @@ async def _step(server: Server, sessions: int, seconds: float, sounds: Sequence[
     notes = Notes()
     round_s = max(len(sound) for sound in sounds) * FRAME_S + LISTEN_S
     callers = [
-        asyncio.create_task(_call(server.address, notes, sounds[number % len(sounds)], number / sessions * round_s))
+        asyncio.create_task(_call(server.address, notes, _from(number, sounds), number / sessions * round_s))
         for number in range(sessions)
     ]
     try:
@@ -145,11 +147,16 @@ async def _step(server: Server, sessions: int, seconds: float, sounds: Sequence[
     return Step(sessions, lasted_s, kept, _cpu(before, after, lasted_s), after.rss_mb)
 
 
-async def _call(address: str, notes: Notes, sound: list[bytes], after_s: float) -> None:
+def _from(number: int, sounds: Sequence[list[bytes]]) -> Iterator[list[bytes]]:
+    """What a client says, each another thing at one time, and for ever."""
+    return islice(cycle(sounds), number % len(sounds), None)
+
+
+async def _call(address: str, notes: Notes, sounds: Iterator[list[bytes]], after_s: float) -> None:
     await asyncio.sleep(after_s)
     try:
         async with Client(address, notes) as client:
-            while True:
+            for sound in sounds:
                 await client.say(sound, LISTEN_S)
     except (WebSocketException, OSError):
         notes.broken += 1

@@ -59,6 +59,18 @@ def test_a_sentence_waits_for_the_text_that_shows_its_end() -> None:
         "At 5 p.m. we close. ",
         "See duologue.example.org now. ",
         "La Sra. Gómez llega. ",
+        "It costs Rs. 500 in all. ",
+        "The U.S. economy grew. ",
+        "Vive en EE. UU. desde hace años. ",
+        "Muchas frutas, p. ej. manzanas. ",
+        "Abre a las 9 a. m. cada día. ",
+        "Beliau dari Kg. Baru. ",
+        "Syarikat Maju Sdn. Bhd. ada di sini. ",
+        "आज शाम को डॉ. शर्मा आएँगे। ",
+        "त्याची किंमत रु. 500 आहे. ",
+        "நாளை டாக்டர். குமார் வருவார். ",
+        "பழங்கள், எ.கா. மாம்பழம். ",
+        "రేపు డా. రావు వస్తారు. ",
     ],
 )
 def test_a_point_within_a_sentence_does_not_end_it(text: str) -> None:
@@ -88,6 +100,25 @@ def test_a_piece_too_short_to_have_a_melody_waits_for_the_next() -> None:
 
 def test_quotes_stay_with_their_sentence() -> None:
     assert cut('He said "go home." Then he left.', ENOUGH) == ['He said "go home." ', "Then he left."]
+
+
+def test_curly_quotes_and_emphasis_stay_with_their_sentence() -> None:
+    assert cut("She said “go home.” Then he left.", ENOUGH) == ["She said “go home.” ", "Then he left."]
+    assert cut("**Heat the oven.** Then bake it.", ENOUGH) == ["**Heat the oven.** ", "Then bake it."]
+    assert cut("**Flour, sugar:** mix them.", HUNGRY) == ["**Flour, ", "sugar:** ", "mix them."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["We close at 2:30 p.m.", "Hay en total 50 %", "Ini semuanya RM 50", "Walk there for 5 km", "He is the Dr. Smith"],
+)
+def test_a_number_is_not_cut_from_its_unit_nor_a_title_from_its_name(text: str) -> None:
+    begun = cut(text, STARVING, ended=False)
+    assert [piece for piece in begun if re.search(r"[\d.] $|RM $", piece)] == []
+
+
+def test_a_sum_is_no_dash() -> None:
+    assert cut("Then we have 10 - 3 = 7 of them.", HUNGRY) == ["Then we have 10 - 3 = 7 of them."]
 
 
 def test_spent_when_all_was_said() -> None:

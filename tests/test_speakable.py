@@ -67,6 +67,11 @@ def test_nothing_is_read_from_disk_in_the_middle_of_a_reply(language: str) -> No
         ("te", "10", "పది"),
         ("mr", "₹500", "पाचशे रुपये"),
         ("fr", "le 5 mai", "le 5 mai"),
+        ("te", "నేను కూడా. సరే", "నేను కూడా. సరే"),
+        ("hi", "वह मेरे गुरु. हैं", "वह मेरे गुरु. हैं"),
+        ("hi", "₹2.5 करोड़", "दो दशमलव पाँच करोड़ रुपये"),
+        ("mr", "₹2.5 कोटी", "दोन दशांश पाच कोटी रुपये"),
+        ("en", "1.5M and $1.5M", "1.5M and $1.5M"),
     ],
 )  # fmt: skip
 def test_what_is_said(language: str, text: str, words: str) -> None:

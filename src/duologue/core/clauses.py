@@ -9,9 +9,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"')\]]*(?=\s)|[!?…]+(?!\w)|[।॥。！？]+|\n+")
-_CLAUSE_END = re.compile(r"[,;:،、—–]+[\"')\]]*(?=\s)|\s[-—–](?=\s)")
-_ABBREVIATION = re.compile(r"(?:^|\s)(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Sra|Jr|vs|etc|e\.g|i\.e|a\.m|p\.m|No|[A-Z])\.$")
+_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?=\s)|[!?…]+(?!\w)|[।॥。！？]+|\n+")
+_CLAUSE_END = re.compile(r"[,;:،、—–]+[\"'”’»)\]*_]*(?=\s)|(?<!\d)\s[-—–](?=\s)")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"'*_“«¿¡.])(?:"
+    r"Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|e\.g|i\.e|a\.m|p\.m|No|[A-Z]|approx|Rs|Gen|Col|Capt|Jan|Feb|Aug|Sept|Oct|Nov|Dec|Fig"
+    r"|Sra|Srta|Dra|Ud|Uds|EE|UU|EE\.UU|p|ej|a|m|pág|págs|núm|Av|Avda|tel|Gral|aprox"
+    r"|En|Pn|Tn|Hj|Hjh|Sdn|Bhd|Jln|Kg|Bil|Bhg|cth|dll|dsb"
+    r"|डॉ|रु|प्रो|प्रा|श्री|पं|नं|उदा|कि\.मी|ई\.पू|इ\.स"
+    r"|டாக்டர்|டாக்|ரூ|திரு|திருமதி|செல்வி|எ\.கா|கி\.மீ|கி\.பி|கி\.மு"
+    r"|డా|రూ|శ్రీ|శ్రీమతి|ఉదా|కి\.మీ|క్రీ\.శ|క్రీ\.పూ"
+    r")\.$"
+)
+"""What a point may stand after within a sentence, in the seven languages."""
+
+_SPACE = re.compile(r"(?<![\d$€£¥₹.])(?<!RM) (?![\d$€£¥₹%])")
+"""Between two words that may be said apart: a number, its unit and its currency are said together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,7 @@ class Clauses:
     def _between_words(self, in_hand_s: float) -> int:
         if in_hand_s >= self._cutting.starving_s or len(self._text.split()) <= self._cutting.starving_words:
             return 0
-        cut = self._text.rfind(" ") + 1
+        cut = max((space.end() for space in _SPACE.finditer(self._text)), default=0)
         return cut if len(self._text[:cut].strip()) >= self._cutting.shortest else 0
 
     def _overlong(self) -> int:

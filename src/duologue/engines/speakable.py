@@ -294,7 +294,11 @@ RULES: Final[Mapping[str, Callable[[Words, re.Match[str]], str]]] = MappingProxy
     }
 )
 
-_NUMBER = r"\d+(?:[.,]\d+)*"
+_LETTER = r"\w\u0900-\u0963\u0966-\u0dff"
+"""`\\w` and the marks of India's scripts, which are none: "కూడా" ends in a vowel sign, and is no "డా." with something before it."""
+
+_NUMBER = r"\d++(?:[.,]\d++)*+"
+"""Whole or not at all: "1.5M" is no 1 before ".5M"."""
 
 
 def _pattern(little: Little) -> str:
@@ -302,17 +306,17 @@ def _pattern(little: Little) -> str:
     signs = "|".join(re.escape(sign) for sign in sorted(CURRENCIES, key=len, reverse=True))
     units = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
     short = "|".join(re.escape(word) for word in sorted(little.short, key=len, reverse=True))
-    free, alone = r"(?<![\w./:@#=&?-])", r"(?![\w@/]|[-:]\w)"
+    free, alone = rf"(?<![{_LETTER}./:@#=&?-])", rf"(?![{_LETTER}@/]|[-:][{_LETTER}])"
     return "|".join(
         (
             r"(?:https?://|www\.)\S+",  # matched, and by no rule: left as it is
             r"(?P<mail>(?<!\S)[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,4}(?![\w@]))",
-            rf"(?P<short>(?<!\w)(?:{short}))",
+            rf"(?P<short>(?<![{_LETTER}])(?:{short}))",
             rf"(?P<date>{free}[12]\d{{3}}-[01]\d-[0-3]\d{alone})",
             rf"(?P<time>{free}(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?:\s?(?P<half>[ap])\.?m\b\.?)?{alone})",
-            rf"(?P<amount>(?<!\w)(?P<sign>{signs})\s?(?P<sum>{_NUMBER})(?:\s(?P<scale>thousand|million|billion|trillion|millones|mil|juta|ribu|लाख|करोड़|कोटी)\b)?{alone}"
+            rf"(?P<amount>(?<!\w)(?P<sign>{signs})\s?(?P<sum>{_NUMBER})(?:\s(?P<scale>thousand|million|billion|trillion|millones|mil|juta|ribu|लाख|करोड़|कोटी)(?![{_LETTER}]))?{alone}"
             rf"|{free}(?P<sum2>{_NUMBER})\s?(?P<sign2>[$€£¥₹]))",
-            rf"(?P<unit>{free}(?P<quantity>{_NUMBER})\s?(?P<unit_of>{units})(?!\w))",
+            rf"(?P<unit>{free}(?P<quantity>{_NUMBER})\s?(?P<unit_of>{units})(?![{_LETTER}]))",
             rf"(?P<ordinal>{free}\d{{1,9}}(?:st|nd|rd|th)\b)",
             rf"(?P<dotted>{free}\d+(?:\.\d+){{2,}}{alone})",
             rf"(?P<range>{free}(?P<first>{_NUMBER})\s?[–-]\s?(?P<last>{_NUMBER}){alone})",

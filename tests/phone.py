@@ -130,7 +130,7 @@ class Phone:
             pieces.append(buffer.take(1, packet.sequence, packet.timestamp, packet.payload, packet.at))
         return np.concatenate([np.zeros(0, np.float32), *pieces])
 
-    async def until(self, done: Callable[[], object], seconds: float = 10.0) -> None:
+    async def until(self, done: Callable[[], object], seconds: float = 30.0) -> None:
         async with asyncio.timeout(seconds):
             while not done():  # noqa: ASYNC110 (what is waited for has no event)
                 await asyncio.sleep(0.01)

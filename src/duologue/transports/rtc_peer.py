@@ -38,8 +38,8 @@ CATCH_UP_S = 0.1
 UNTAKEN = 5
 """Frames that may wait for the sender; there is none where the client wants no sound. Full: the oldest goes."""
 
-FAREWELL_S = 1.0
-"""For the last messages to be acknowledged."""
+FAREWELL_S = 3.5
+"""For the last messages to be acknowledged: SCTP sends what was lost again after a second, and two later (RTO.Min of RFC 9260)."""
 
 CLOSE_S = 2.0
 

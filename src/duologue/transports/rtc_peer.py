@@ -39,7 +39,7 @@ UNTAKEN = 5
 """Frames that may wait for the sender; there is none where the client wants no sound. Full: the oldest goes."""
 
 FAREWELL_S = 3.5
-"""For the last messages to be acknowledged: SCTP sends what was lost again after a second, and two later (RTO.Min of RFC 9260)."""
+"""For the last messages to be acknowledged: SCTP sends what was lost again after a second, then two (RTO.Min of RFC 9260)."""
 
 CLOSE_S = 2.0
 

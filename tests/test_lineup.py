@@ -21,8 +21,9 @@ from duologue.engines.scripted import (
     ScriptedVadModel,
     ScriptedWriter,
 )
-from duologue.engines.speakable import as_written
+from duologue.engines.speakable import as_written, words_of
 from duologue.errors import ClientError, ConfigError, EngineError
+from duologue.languages import LANGUAGES
 from duologue.protocols import Configure, ReplyVoice, Type
 
 ENGINES = Engines("v", "t", "r", "w", ("first", "second"), "e")
@@ -54,6 +55,12 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
 
 def load(engines: Engines = ENGINES) -> lineup.Lineup:
     return lineup.load(engines, lambda name: Path(name))
+
+
+def test_the_words_of_all_languages_are_there_before_the_first_reply(broken: dict[str, Exception]) -> None:
+    words_of.cache_clear()
+    load().close()
+    assert words_of.cache_info().currsize == len(LANGUAGES)
 
 
 def lanes() -> list[str]:

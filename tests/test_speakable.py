@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -71,7 +72,43 @@ def test_nothing_is_read_from_disk_in_the_middle_of_a_reply(language: str) -> No
         ("hi", "वह मेरे गुरु. हैं", "वह मेरे गुरु. हैं"),
         ("hi", "₹2.5 करोड़", "दो दशमलव पाँच करोड़ रुपये"),
         ("mr", "₹2.5 कोटी", "दोन दशांश पाच कोटी रुपये"),
-        ("en", "1.5M and $1.5M", "1.5M and $1.5M"),
+        ("en", "-5 and −7°C", "minus five and minus seven degrees Celsius"),
+        ("en", "1.5M and $1.5M, £5m, 4K", "one point five million and one point five million dollars, five million pounds, 4K"),
+        ("en", "2 pm, 10:00 AM - 5 p.m.", "two P M, ten A M to five P M"),
+        ("en", "9am-5pm.", "nine A M to five P M."),
+        ("en", "9:00-17:30", "nine o'clock to seventeen thirty"),
+        ("en", "10 - 3 = 7, 2+2=4", "ten minus three equals seven, two plus two equals four"),
+        ("en", "5 × 3, 10 ÷ 2, x² + 1", "five times three, ten divided by two, x squared plus one"),
+        ("en", "1/2 cup, 1 1/2 cups, ¾, 7/10, 24/7",
+         "one half cup, one and a half cups, three quarters, seven out of ten, twenty-four seven"),
+        ("en", "5-10°C, 10–15%, $10–$20", "five to ten degrees Celsius, ten to fifteen percent, ten to twenty dollars"),
+        ("en", "1939-1945, 2024-25", "nineteen thirty-nine to nineteen forty-five, twenty twenty-four to twenty-five"),
+        ("en", "the 1990s, a 5-year plan, COVID-19", "the nineteen nineties, a five-year plan, COVID-nineteen"),
+        ("en", "29/11/2026, 3/4/2026", "November twenty-ninth, twenty twenty-six, three four, twenty twenty-six"),
+        ("en", "Nov 29, 2026, on May 5", "November twenty-ninth, twenty twenty-six, on May fifth"),
+        ("en", "call 555-123-4567", "call five five five, one two three, four five six seven"),
+        ("en", "₹5 lakh, 50 USD, $0.99, S$5", "five lakh rupees, fifty dollars, ninety-nine cents, five Singapore dollars"),
+        ("en", "500 ml, 3 m², 60 mph, No. 5, #1",
+         "five hundred milliliters, three square meters, sixty miles per hour, number five, number one"),
+        ("es", "1 persona, 21 años, 200 casas", "una persona, veintiún años, doscientas casas"),
+        ("es", "1 de enero, paso 1 abre, 1 km", "uno de enero, paso uno abre, un kilómetro"),
+        ("es", "1.234.567 y 10 000 casas",
+         "un millón doscientos treinta y cuatro mil quinientos sesenta y siete y diez mil casas"),
+        ("es", "192.168.100.200", "uno nueve dos punto uno seis ocho punto uno cero cero punto dos cero cero"),
+        ("es", "612 345 678", "seis uno dos, tres cuatro cinco, seis siete ocho"),
+        ("es", "1º, 3.er, 2ª, 29 nov. 2026", "primero, tercer, segunda, veintinueve de noviembre dos mil veintiséis"),
+        ("es", "1/2 taza, 20 mil €, EE.UU.", "media taza, veinte mil euros, Estados Unidos"),
+        ("es", "las 14:30 h, 2:30 p. m.", "las catorce treinta, dos treinta P M"),
+        ("ms", "ke-1, ke-21, pukul 8.30, 2.30 petang",
+         "pertama, kedua puluh satu, pukul lapan tiga puluh, dua tiga puluh petang"),
+        ("ms", "012-345 6789, RM0.50, RM10 bilion",
+         "kosong satu dua, tiga empat lima, enam tujuh lapan sembilan, lima puluh sen, sepuluh bilion ringgit"),
+        ("ms", "Kg. Baru, -5, 8 km/j", "Kampung Baru, negatif lima, lapan kilometer sejam"),
+        ("hi", "-5, 5वीं, 1947 में, 1 1/2 कप", "माइनस पाँच, पाँचवीं, उन्नीस सौ सैंतालीस में, डेढ़ कप"),
+        ("hi", "98765 43210, रु. 500, 5 किमी", "नौ आठ सात छह पाँच, चार तीन दो एक शून्य, पाँच सौ रुपये, पाँच किलोमीटर"),
+        ("mr", "1ला, 5वा, 1000, 29/11/2026", "पहिला, पाचवा, एक हजार, एकोणतीस नोव्हेंबर, दोन हजार सव्वीस"),
+        ("ta", "2வது, 2024-ல், ₹1, ₹5 லட்சம்", "இரண்டாவது, இரண்டாயிரத்து இருபத்து நான்கில், ஒரு ரூபாய், ஐந்து லட்சம் ரூபாய்"),
+        ("te", "2వ, 2024లో, 500 మంది, ₹5 లక్షలు", "రెండవ, రెండు వేల ఇరవై నాలుగులో, ఐదు వందల మంది, ఐదు లక్షల రూపాయలు"),
     ],
 )  # fmt: skip
 def test_what_is_said(language: str, text: str, words: str) -> None:
@@ -87,6 +124,15 @@ def test_every_language_says_its_dates_amounts_and_units_without_a_digit(languag
 @given(ANY_TEXT | DIGITS_AND_SIGNS, st.sampled_from([*LANGUAGES, "fr"]))
 def test_nothing_of_what_was_written_is_lost(text: str, language: str) -> None:
     assert "".join(part for part, _ in rewrite(text, language)) == text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("unit", ["1", "1-", "1.", "1 ", "1/", "$1 ", "1:1", "a@", "a.", "+1 ", "²", "-", "కా"])
+def test_a_long_text_without_end_is_read_in_good_time(unit: str, language: str) -> None:
+    words_of(language)
+    began = time.process_time()
+    said(unit * (10_000 // len(unit)), language)
+    assert time.process_time() - began < 2.0
 
 
 def test_an_endless_number_is_left_alone() -> None:

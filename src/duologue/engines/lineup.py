@@ -29,7 +29,7 @@ from duologue.engines import (
     Writer,
     placing,
 )
-from duologue.engines.speakable import as_written, speakable
+from duologue.engines.speakable import as_written, preload, speakable
 from duologue.errors import ClientError, DuologueError
 from duologue.languages import TextDetector
 from duologue.places.thread import Lane
@@ -159,6 +159,7 @@ class _Loader:
             ("emotion", engines.emotion),
         ]
         with ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="duologue-load") as pool:
+            pool.submit(preload)
             found = self._all(pool, needed)
             if not any(isinstance(result, DuologueError) for result in found.values()):
                 found |= self._all(pool, wanted)

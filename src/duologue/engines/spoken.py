@@ -34,11 +34,16 @@ def read(text: str) -> list[Spoken]:
     """The words of a text. Joining their `text` gives `text` back exactly, whatever is in it."""
     words: list[Spoken] = []
     for piece in _WORD.findall(text):
-        if words and "\n" in piece and not piece.lstrip()[:1].islower():
+        if words and "\n" in piece and not _goes_on(piece.strip()):
             words[-1] = _with_pause(words[-1])
         goes_on = bool(words) and not piece[0].isspace()
         words.append(Spoken(piece, "" if goes_on and piece.isascii() else _say(piece.strip())))
     return words
+
+
+def _goes_on(word: str) -> bool:
+    """It may go on the line before: not the number of an entry ("2." or, made speakable, "two.")."""
+    return word[:1].islower() and not word.endswith((".", ")"))
 
 
 def runs(words: Sequence[Spoken], limit: int = RUN_CHARS) -> Iterator[list[Spoken]]:

@@ -89,6 +89,41 @@ def test_a_word_is_not_enough(detector: TextDetector, text: str) -> None:
     assert not guess.enough
 
 
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Mujhe ek kahani sunao", "hi"),
+        ("mausam kaisa hai aaj?", "hi"),
+        ("yaar mujhe weather batao", "hi"),
+        ("tu kasa aahes?", "mr"),
+        ("enakku oru kathai sollu", "ta"),
+        ("ela unnavu?", "te"),
+        ("What do kya and mujhe mean in this long question?", "en"),
+        ("Saya nak tahu apa khabar awak", "ms"),
+        ("Ella es mi madre y ama a sus hijos", "es"),
+        ("Python என்றால் என்ன?", "ta"),
+        ("ठीक है, मुझे Python सीखना है", "hi"),
+    ],
+)
+def test_a_language_is_known_in_latin_letters_and_among_english_words(
+    detector: TextDetector, text: str, language: str
+) -> None:
+    assert Following("te" if language != "te" else "en").hear(detector.detect(text)) == language
+
+
+def test_english_words_in_a_tamil_sentence_do_not_switch_it(detector: TextDetector) -> None:
+    following = Following("ta")
+    for _ in range(3):
+        following.hear(detector.detect("machine learning, deep learning பற்றி கொஞ்சம் explain பண்ணு"))
+    assert following.language == "ta"
+
+
+def test_other_scripts_beside_latin_letters_do_not_hide_them(detector: TextDetector) -> None:
+    guess = detector.detect("How do I say hello in Chinese: 你好 or 您好?")
+    assert guess is not None
+    assert guess.language == "en"
+
+
 def test_without_a_ranker_the_scripts_that_are_one_languages_are_found() -> None:
     bare = TextDetector()
     assert bare.detect("வணக்கம்") == Guess("ta", 1.0)

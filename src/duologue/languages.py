@@ -12,7 +12,7 @@ import re
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -79,6 +79,166 @@ class Guess:
 ENOUGH_LETTERS: Final = 9
 """Of a text, vowel signs counted: "¿Qué hora es?" and longer. "no", "hi" and "ok" are words of several languages."""
 
+LOANED: Final = 0.25
+"""Of a text's letters."""
+
+ROMANISED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "hi": frozenset(
+            {
+                "hai",
+                "hain",
+                "hoon",
+                "kya",
+                "kyun",
+                "kyon",
+                "kaise",
+                "kaisa",
+                "kaisi",
+                "kahan",
+                "kaun",
+                "kitna",
+                "kitne",
+                "mujhe",
+            }
+            | {
+                "mujhko",
+                "aap",
+                "aapka",
+                "aapko",
+                "tum",
+                "tumhara",
+                "mera",
+                "meri",
+                "hum",
+                "nahi",
+                "nahin",
+                "karo",
+                "karna",
+                "karte",
+            }
+            | {
+                "karta",
+                "kar",
+                "batao",
+                "bataiye",
+                "sunao",
+                "aur",
+                "thik",
+                "theek",
+                "accha",
+                "achha",
+                "acha",
+                "haan",
+                "yaar",
+            }
+            | {
+                "bahut",
+                "abhi",
+                "aaj",
+                "chahiye",
+                "raha",
+                "rahi",
+                "rahe",
+                "liye",
+                "matlab",
+                "bhai",
+                "koi",
+                "kuch",
+                "kahani",
+                "haal",
+            }
+        ),
+        "mr": frozenset(
+            {
+                "aahe",
+                "ahe",
+                "aahes",
+                "ahes",
+                "aahet",
+                "kasa",
+                "kashi",
+                "kase",
+                "kaay",
+                "mala",
+                "tula",
+                "majha",
+                "mazha",
+                "tujha",
+            }
+            | {"nahi", "sanga", "saang", "kuthe", "khup", "aani", "karto", "karte", "pahije", "maza"}
+        ),
+        "ta": frozenset(
+            {
+                "enna",
+                "epdi",
+                "eppadi",
+                "irukku",
+                "iruku",
+                "irukkinga",
+                "irukeenga",
+                "sollu",
+                "sollunga",
+                "enakku",
+                "enaku",
+                "unakku",
+            }
+            | {
+                "naan",
+                "nee",
+                "neenga",
+                "romba",
+                "illa",
+                "illai",
+                "venum",
+                "vendum",
+                "panna",
+                "pannu",
+                "pannura",
+                "vanakkam",
+                "nalla",
+            }
+            | {"yaaru", "enga", "pathi", "theriyuma", "ungal"}
+        ),
+        "te": frozenset(
+            {
+                "ela",
+                "unnavu",
+                "unnaru",
+                "enti",
+                "emiti",
+                "cheppu",
+                "cheppandi",
+                "naku",
+                "nenu",
+                "nuvvu",
+                "meeru",
+                "chala",
+                "ledu",
+            }
+            | {
+                "undi",
+                "unnayi",
+                "ekkada",
+                "enduku",
+                "kavali",
+                "bagunnara",
+                "bagundi",
+                "gurinchi",
+                "evaru",
+                "namaskaram",
+            }
+        ),
+    }
+)
+"""Words of India's languages as people type them in Latin letters, which no detector of languages knows: they were taken for
+Malay. Chosen by hand, without those that English, Spanish or Malay have too ("main", "to", "se")."""
+
+ROMANISED_SHARE: Final = 0.3
+"""Of a text's words: who quotes two of them in English writes English."""
+
+ROMANISED_SURE: Final = 0.95
+
 MOST_CHARS: Final = 1_000
 """Of a text that are looked at."""
 
@@ -113,15 +273,17 @@ class TextDetector:
         """
         words = _LINK.sub(" ", text[:MOST_CHARS])
         letters = [character for character in words if unicodedata.category(character)[0] in "LM"]
-        script, count = _commonest_script(letters)
+        if said_in := _romanised(words):
+            return Guess(said_in, ROMANISED_SURE)
+        script, count, of = _script(letters)
         able = [language.code for language in LANGUAGES.values() if language.script == script]
         able += [code for code in OTHERS if code in also and script == "LATIN"]
         if len(able) == 1:
-            return Guess(able[0], count / len(letters))
+            return Guess(able[0], count / of)
         if not able or self._rank is None:
             return None
         language, probability = self._rank(words, able)
-        return Guess(language, probability * count / len(letters), count >= ENOUGH_LETTERS)
+        return Guess(language, probability * count / of, count >= ENOUGH_LETTERS)
 
 
 @lru_cache
@@ -142,11 +304,31 @@ def _ranker() -> Ranker | None:
     return rank
 
 
-def _commonest_script(letters: Iterable[str]) -> tuple[str, int]:
+def _script(letters: Sequence[str]) -> tuple[str, int, int]:
+    """The script of a text, how many letters are in it, and of how many. Who writes another script than Latin puts English
+    words into it, and nobody the other way round: such a script needs `LOANED` of the letters, and with half of them the Latin
+    ones do not count."""
     scripts = Counter(unicodedata.name(letter, "").split(" ")[0] for letter in letters)
-    return scripts.most_common(1)[0] if scripts else ("", 0)
+    latin = scripts["LATIN"]
+    counts = {
+        language.script: scripts[language.script] for language in LANGUAGES.values() if language.script != "LATIN"
+    }
+    script, count = max(counts.items(), key=lambda each: each[1])
+    if count < LOANED * len(letters) or not count:
+        return ("LATIN" if latin else ""), latin, len(letters)
+    return script, count, len(letters) - (latin if count >= latin else 0)
 
 
+def _romanised(text: str) -> str:
+    """The language of India that a text in Latin letters is in, by two of its words that no other language here has."""
+    words = _LATIN_WORD.findall(text.lower())
+    found = {language: len(marks.intersection(words)) for language, marks in ROMANISED.items()}
+    language = max(found, key=lambda language: found[language])
+    share = sum(word in ROMANISED[language] for word in words) / max(1, len(words))
+    return language if found[language] >= 2 and share >= ROMANISED_SHARE else ""
+
+
+_LATIN_WORD = re.compile(r"[a-z]+")
 _LINK = re.compile(r"https?://\S+|www\.\S+|`[^`]*`")
 
 

@@ -26,10 +26,11 @@ def plain_turns() -> list[Labelled]:
 
 
 def fitted_with() -> bytes:
-    """Digest of what the weights depend on beside BRIGHTER: change a lexicon or the features, and they must be fitted anew."""
+    """Digest of what the weights depend on beside BRIGHTER: change a lexicon of `TRAINED` or the features, and they must be
+    fitted anew."""
     digest = hashlib.sha256()
-    for path in sorted((SHIPPED.parent / "lexicons").glob("*.toml")):
-        digest.update(path.read_bytes())
+    for name in sorted((*TRAINED, "any")):
+        digest.update((SHIPPED.parent / "lexicons" / f"{name}.toml").read_bytes())
     for example in plain_turns():
         found, votes = features(tokens(example.text)), lexicon(example.language).read(example.text).votes
         rounded = [sorted((key, round(value, 6)) for key, value in table.items()) for table in (found, votes)]

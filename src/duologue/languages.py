@@ -84,153 +84,29 @@ LOANED: Final = 0.25
 
 ROMANISED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        "hi": frozenset(
-            {
-                "hai",
-                "hain",
-                "hoon",
-                "kya",
-                "kyun",
-                "kyon",
-                "kaise",
-                "kaisa",
-                "kaisi",
-                "kahan",
-                "kaun",
-                "kitna",
-                "kitne",
-                "mujhe",
-            }
-            | {
-                "mujhko",
-                "aap",
-                "aapka",
-                "aapko",
-                "tum",
-                "tumhara",
-                "mera",
-                "meri",
-                "hum",
-                "nahi",
-                "nahin",
-                "karo",
-                "karna",
-                "karte",
-            }
-            | {
-                "karta",
-                "kar",
-                "batao",
-                "bataiye",
-                "sunao",
-                "aur",
-                "thik",
-                "theek",
-                "accha",
-                "achha",
-                "acha",
-                "haan",
-                "yaar",
-            }
-            | {
-                "bahut",
-                "abhi",
-                "aaj",
-                "chahiye",
-                "raha",
-                "rahi",
-                "rahe",
-                "liye",
-                "matlab",
-                "bhai",
-                "koi",
-                "kuch",
-                "kahani",
-                "haal",
-            }
-        ),
-        "mr": frozenset(
-            {
-                "aahe",
-                "ahe",
-                "aahes",
-                "ahes",
-                "aahet",
-                "kasa",
-                "kashi",
-                "kase",
-                "kaay",
-                "mala",
-                "tula",
-                "majha",
-                "mazha",
-                "tujha",
-            }
-            | {"nahi", "sanga", "saang", "kuthe", "khup", "aani", "karto", "karte", "pahije", "maza"}
-        ),
-        "ta": frozenset(
-            {
-                "enna",
-                "epdi",
-                "eppadi",
-                "irukku",
-                "iruku",
-                "irukkinga",
-                "irukeenga",
-                "sollu",
-                "sollunga",
-                "enakku",
-                "enaku",
-                "unakku",
-            }
-            | {
-                "naan",
-                "nee",
-                "neenga",
-                "romba",
-                "illa",
-                "illai",
-                "venum",
-                "vendum",
-                "panna",
-                "pannu",
-                "pannura",
-                "vanakkam",
-                "nalla",
-            }
-            | {"yaaru", "enga", "pathi", "theriyuma", "ungal"}
-        ),
-        "te": frozenset(
-            {
-                "ela",
-                "unnavu",
-                "unnaru",
-                "enti",
-                "emiti",
-                "cheppu",
-                "cheppandi",
-                "naku",
-                "nenu",
-                "nuvvu",
-                "meeru",
-                "chala",
-                "ledu",
-            }
-            | {
-                "undi",
-                "unnayi",
-                "ekkada",
-                "enduku",
-                "kavali",
-                "bagunnara",
-                "bagundi",
-                "gurinchi",
-                "evaru",
-                "namaskaram",
-            }
-        ),
+        "hi": frozenset({
+            "hai", "hain", "hoon", "kya", "kyun", "kyon", "kaise", "kaisa", "kaisi", "kahan", "kaun", "kitna", "kitne",
+            "mujhe", "mujhko", "aap", "aapka", "aapko", "tum", "tumhara", "mera", "meri", "hum", "nahi", "nahin",
+            "karo", "karna", "karte", "karta", "kar", "batao", "bataiye", "sunao", "aur", "thik", "theek", "accha",
+            "achha", "acha", "haan", "yaar", "bahut", "abhi", "aaj", "chahiye", "raha", "rahi", "rahe", "liye",
+            "matlab", "bhai", "koi", "kuch", "kahani", "haal",
+        }),
+        "mr": frozenset({
+            "aahe", "ahe", "aahes", "ahes", "aahet", "kasa", "kashi", "kase", "kaay", "mala", "tula", "majha", "mazha",
+            "tujha", "nahi", "sanga", "saang", "kuthe", "khup", "aani", "karto", "karte", "pahije", "maza",
+        }),
+        "ta": frozenset({
+            "enna", "epdi", "eppadi", "irukku", "iruku", "irukkinga", "irukeenga", "sollu", "sollunga", "enakku",
+            "enaku", "unakku", "naan", "nee", "neenga", "romba", "illa", "illai", "venum", "vendum", "panna", "pannu",
+            "pannura", "vanakkam", "nalla", "yaaru", "enga", "pathi", "theriyuma", "ungal",
+        }),
+        "te": frozenset({
+            "ela", "unnavu", "unnaru", "enti", "emiti", "cheppu", "cheppandi", "naku", "nenu", "nuvvu", "meeru",
+            "chala", "ledu", "undi", "unnayi", "ekkada", "enduku", "kavali", "bagunnara", "bagundi", "gurinchi",
+            "evaru", "namaskaram",
+        }),
     }
-)
+)  # fmt: skip
 """Words of India's languages as people type them in Latin letters, which no detector of languages knows: they were taken for
 Malay. Chosen by hand, without those that English, Spanish or Malay have too ("main", "to", "se")."""
 

@@ -4,7 +4,8 @@ One TOML file a language, `lexicons/xx.toml`:
 
     common     words by which the language is told from others of its script
     negators   turn a feeling over; `reach` is how many other words may stand between, before and after it
-    within     endings that negate the word they end (Tamil and Telugu write "did not" into the verb)
+    within     endings that negate the word they end (Tamil and Telugu write "did not" into the verb), where a stem goes on
+               with one: an entry that has it itself ("cannot believe it") is a feeling
     breaks     where negation ends, beside punctuation: conjunctions, and the finite verb where the negator would stand before it
     strong, weak    move the intensity of the feeling beside them
     fillers    do not count for `reach`
@@ -74,6 +75,8 @@ class _Span:
     kind: str
     start: int
     stop: int
+    stem: bool = False
+    """The entry may go on, and with it into a negation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class Lexicon:
         while at < len(words):
             found = self._at(words, at)
             if found:
-                yield _Span(found.kind, at, at + len(found.words))
+                yield _Span(found.kind, at, at + len(found.words), found.stem)
             at += len(found.words) if found else 1
 
     def _at(self, words: Sequence[str], at: int) -> _Entry | None:
@@ -146,7 +149,7 @@ class Lexicon:
         before, after = reversed(kinds[: span.start]), iter(kinds[span.stop :])
         beside = [*self._beside(before, "before"), *self._beside(after, "after")]
         said = " ".join(words[span.start : span.stop])
-        negated = "negators" in beside or (bool(self._within) and said.endswith(self._within))
+        negated = "negators" in beside or (span.stem and said.endswith(self._within))
         intensity = 1.0 + extra + STEP * (("strong" in beside) - ("weak" in beside))
         return Hit(
             _FEELINGS[span.kind], said, range(span.start, span.stop), negated, min(max(intensity, STEP / 2), 2.0)

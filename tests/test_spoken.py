@@ -37,6 +37,8 @@ def test_runs_lose_no_word_and_stay_short(pairs: list[tuple[str, str]], limit: i
         ("**Bold** and *soft*, `code`, ~~gone~~.", "Bold and soft, code, gone."),
         ("## Heading\nText", "Heading, Text"),
         ("a line\ngoes on", "a line goes on"),
+        ("दो कप आटा लें।\n", "दो कप आटा लें।"),
+        ("for ten minutes.\n", "for ten minutes."),
         ("one. First\ntwo. Second\nthree) Third", "one. First, two. Second, three) Third"),
         ("See [the docs](https://docs.example.org/a).", "See the docs."),
         ("https://www.example.org/a?b=c works", "example.org works"),

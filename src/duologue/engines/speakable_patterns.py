@@ -39,16 +39,17 @@ def pattern(little: Little, language: str, months: Mapping[str, str]) -> str:
         rf"(?P<time>(?<![{LETTER}./:@&?])(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?!:?\d){half}{hours}(?![{LETTER}@/]|:))",
         rf"(?P<hour_of>{free}(?P<hour_only>1[0-2]|0?[1-9])\s?(?P<its_half>[apAP])(?:[mM]|\.\s?[mM]\.?)(?![{LETTER}]))",
         rf"(?P<amount>(?P<less>(?<![^\s(])[-−])?(?<![{LETTER}])(?P<sign>{signs})\s?(?P<sum>{span})"
-        rf"(?:\s(?P<scale>{scales})(?![{LETTER}])|(?P<scale2>bn|m|[{letters}])(?![{LETTER}]))?(?![A-Za-z\d@/])"
+        rf"(?:\s(?P<scale>{scales})(?![{LETTER}])|(?P<scale2>bn|m|[{letters}])(?![{LETTER}]))?(?![A-Za-z\d@]|/\d)"
         rf"|{free}(?P<sum2>{span})(?:\s(?P<scale3>{scales}))?\s?(?P<sign2>[$€£¥₹]|(?:USD|EUR|GBP|INR|MYR|SGD|JPY)\b))",
         rf"(?P<unit>(?P<colder>(?<![^\s(])[-−])?{free}(?P<quantity>{span})\s?(?:(?P<unit_of>{units})(?![{LETTER}])|(?P<percent>%)))",
         rf"(?P<fraction>{free}(?:(?P<wholes>\d{{1,3}})\s?)?(?P<part>(?<![\d.])\d{{1,3}}/\d{{1,3}}|[½⅓⅔¼¾])(?![{LETTER}@/]|[.-]\d))",
-        rf"(?P<scaled>{free}(?P<factor>\d{{2,}}+(?:[.,]\d++)?|\d[.,]\d++)(?P<times>[{letters}])(?![{LETTER}@/-]))",
-        rf"(?P<dotted>{free}\d+(?:\.\d+){{2,}}{alone})",
+        rf"(?P<scaled>{free}(?P<factor>\d++[.,]\d++|\d++(?=M)|\d{{2,}}+(?=[kK]))(?P<times>[{letters}])(?![{LETTER}@/-]))",
+        rf"(?P<dotted>{free}\d++(?:\.\d++){{2,}}+(?![{LETTER}@/]|-\d))",
         rf"(?P<range>{free}{number}(?:-|\s?–\s?|\s-\s){number}(?!\s?[=+×÷*]){alone})",
         r"(?P<negative>(?<![^\s(\[*_])[-−](?=\d))",
         r"(?P<sign_of>(?<=[\w)²³]) [+=×÷−] (?=[\w(√−-])|(?<=[\d)]) [-*/] (?=[\d(])"
-        r"|(?<=[\d)])\s?[×÷−]\s?(?=[\d(])|(?<=[\d)])[+=*](?=[\d(]))",
+        r"|(?<=[\d)])\s?[×÷−]\s?(?=[\d(])|(?<=[\d)])[+=*](?=[\d(])"
+        r"|(?<![^\s(])\+(?=\d)|(?<=\d)\+(?![\w+]))",
         r"(?P<power>(?<=[A-Za-z\d)])(?:[²³](?![²³⁰¹⁴-⁹])|\^[23](?!\d)))",
         rf"(?P<numbered>(?<![{LETTER}#])(?:N[or]\.\s?|Nº\s?|#)(?=\d))",
         r"(?P<until>(?<=%)\s?[–-]\s?(?=\d)|(?<=[\dmM.])\s?[–-]\s?(?=\d\d?(?::\d\d|\s?[apAP]\.?[mM]\b)))",

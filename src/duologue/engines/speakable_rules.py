@@ -180,7 +180,7 @@ def _fraction(words: Words, match: re.Match[str]) -> str:
     part = unicodedata.normalize("NFKC", match["part"]).replace("⁄", "/")
     over, under = part.split("/")
     said = words.little.parts[PARTS.index(part)] if part in PARTS else ""
-    between = "" if over == under or part == "24/7" else words.little.over
+    between = "" if over == under or part in ("24/7", "9/11", "26/11") else words.little.over
     between = "out of" if words.language == "en" and between and under in ("5", "10", "20", "100") else between
     said = said or f"{words.count(int(over))} {between} {words.count(int(under))}"
     if words.language == "es" and said == "medio" and is_feminine(_noun(words, match)):
@@ -206,7 +206,10 @@ def _and_a_half(words: Words, number: int) -> str:
 
 def _sign(words: Words, match: re.Match[str]) -> str:
     """Of a sum, which most voices pass over."""
-    return f" {getattr(words.little, _SIGNS[match.group().strip()])} "
+    said = getattr(words.little, _SIGNS[match.group().strip()])
+    before, after = match.string[max(0, match.start() - 1) : match.start()], match.string[match.end() : match.end() + 1]
+    start = "" if before in ("", " ", "(") else " "
+    return f"{start}{said} " if after.isalnum() or after in ("(", "√", "-", "−") else f"{start}{said}"
 
 
 def _negative(words: Words, match: re.Match[str]) -> str:

@@ -47,6 +47,8 @@ class Words:
 
     def number(self, written: str, noun: str = "") -> str:
         """Digits of any script, with the separators that this language's writers use; `noun` is what they count."""
+        if self.language != "es" and "," in written and not _GROUPED.match(written):
+            return ", ".join(self.number(each) for each in written.split(","))
         whole, fraction = parts(written, self.language)
         said = self.digits(whole) if _is_dialled(whole, written) else self.counted(int(whole), "" if fraction else noun)
         return f"{said} {self.little.point} {self.digits(fraction)}" if fraction else said
@@ -102,6 +104,10 @@ class Words:
 
 ONE: Final = MappingProxyType({"ta": "ஒரு", "te": "ఒక"})
 """Before a noun; alone it has another form."""
+
+
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?!\d|,)")
+"""1,234,567 and 12,34,567; what has commas otherwise ("1,2,3") is several numbers."""
 
 
 def _counter(language: str) -> Callable[[int], str]:

@@ -34,7 +34,7 @@ def read(text: str) -> list[Spoken]:
     """The words of a text. Joining their `text` gives `text` back exactly, whatever is in it."""
     words: list[Spoken] = []
     for piece in _WORD.findall(text):
-        if words and "\n" in piece and not _goes_on(piece.strip()):
+        if words and "\n" in piece[: -len(piece.lstrip()) or None] and not _goes_on(piece.strip()):
             words[-1] = _with_pause(words[-1])
         goes_on = bool(words) and not piece[0].isspace()
         words.append(Spoken(piece, "" if goes_on and piece.isascii() else _say(piece.strip())))

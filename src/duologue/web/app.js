@@ -34,12 +34,14 @@ const session = { name: "", engines: {}, voices: [], profile: "", defaults: memo
 
 const yourMeter = new Meter($("your-level"), "--you", -1);
 const replyMeter = new Meter($("reply-level"), "--reply", 1);
+const ring = document.querySelector("#talk .halo");
 const notices = new Notices($("notice"));
 const tape = new Tape(REPLY_RATE);
 const script = new Script($("script"), $("welcome"));
 const conversation = new Conversation(
-  (entry) => {
-    if (entry) script.draw(entry);
+  (entry, gone) => {
+    if (gone) script.forget(entry);
+    else if (entry) script.draw(entry);
     else script.show(conversation.entries);
     keepSoon();
   },
@@ -74,8 +76,9 @@ const talk = new Talk(sound, () => preferences, {
   changed: render,
 });
 
+// On the ring itself: what is set on the body is reckoned anew for every word of the conversation, 30 times a second.
 function halo(level) {
-  document.body.style.setProperty("--level", loudness(level).toFixed(2));
+  ring.style.setProperty("--level", loudness(level).toFixed(2));
 }
 
 function showSuspended(is) {

@@ -10,7 +10,7 @@
 const KEPT = 200; // entries
 
 export class Conversation {
-  // `changed(entry)` after every change; without an entry: everything is different.
+  // `changed(entry)` after every change; without an entry: everything is different. `changed(entry, true)`: it is gone.
   constructor(changed, entries = [], session = "") {
     this.changed = changed;
     this.entries = entries;
@@ -41,7 +41,8 @@ export class Conversation {
 
   add(entry) {
     this.entries.push(entry);
-    if (this.entries.length > KEPT) this.entries.splice(0, this.entries.length - KEPT);
+    const over = Math.max(0, this.entries.length - KEPT);
+    for (const oldest of this.entries.splice(0, over)) this.changed(oldest, true);
   }
 
   clear() {
@@ -68,7 +69,7 @@ export class Conversation {
     const entry = this.find(turn);
     if (!entry?.you || entry.you.final) return;
     this.entries.splice(this.entries.indexOf(entry), 1);
-    this.changed();
+    this.changed(entry, true);
   }
 
   // The turn's words stay, though no answer comes.

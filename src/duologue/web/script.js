@@ -47,6 +47,13 @@ export class Script {
     return drawn;
   }
 
+  // What the conversation no longer keeps.
+  forget(entry) {
+    this.drawn.get(entry)?.article.remove();
+    this.drawn.delete(entry);
+    this.welcome.hidden = this.drawn.size > 0;
+  }
+
   drawYou(drawn, you) {
     if (!you) return;
     drawn.you ??= this.line(drawn, "you");

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from browser.page import Page, browse, executable
 from duologue.app import App
 from duologue.audio import Audio, write_wav
-from duologue.config import Config, Server
+from duologue.config import Config
 from duologue.engines import scripted
 from duologue.engines.lineup import Lineup
 from duologue.transports.server import serve
@@ -37,6 +37,8 @@ MARKS = [
     pytest.mark.realtime,
     pytest.mark.skipif(executable() is None, reason="no Chromium or Chrome on the PATH"),
 ]
+
+PLAIN = Config()
 
 STORY = "Once there was a fisherman who rowed out alone every morning to meet the sun before it rose from the sea. "
 
@@ -118,9 +120,9 @@ def hurried() -> Lineup:
 
 
 @contextlib.asynccontextmanager
-async def served(engines: Lineup | None = None, port: int = 0) -> AsyncIterator[str]:
+async def served(engines: Lineup | None = None, port: int = 0, config: Config = PLAIN) -> AsyncIterator[str]:
     """A whole server in this loop; gives its address."""
-    config = replace(Config(), server=Server(port=port))
+    config = replace(config, server=replace(config.server, port=port))
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def warm() -> None:

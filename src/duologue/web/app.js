@@ -20,6 +20,7 @@ import { Tape } from "./tape.js";
 
 const KEEP_MS = 500; // between two writings of the conversation to the browser's memory
 const RESTING = ["idle_timeout", "session_expired"]; // ends of a session after which no other is opened unasked
+const ABOUT_TURNS = ["transcript", "emotion", "text_chunk", "audio_chunk", "voice", "latency"]; // what would bring a turn back
 const KEY_WANTED = ["missing_api_key", "invalid_api_key"];
 
 const $ = (id) => document.getElementById(id);
@@ -28,8 +29,9 @@ const { preferences } = memory;
 await useLanguage(preferred(preferences.interface)).catch(() => {}); // where it cannot be fetched the page stays English
 if (!(await memory.claim(memory.session.token))) memory.session = {};
 
-// Who has the floor, as the server says; whether the microphone is known to be on; what stands in its way.
-const now = { floor: "connecting", listening: undefined, obstacle: "" };
+// Who has the floor, as the server says; whether the microphone is known to be on; what stands in its way; how a page that rests
+// goes on: {label, run}.
+const now = { floor: "connecting", listening: undefined, obstacle: "", onward: null };
 const session = { name: "", engines: {}, voices: [], profile: "", defaults: memory.session.defaults ?? {} };
 
 const yourMeter = new Meter($("your-level"), "--you", -1);
@@ -99,7 +101,8 @@ const told = {
     settings.show(message.settings);
     settings.showEngines(engines);
     settings.showVoices(message.voices);
-    notices.hide("lost", "server_full", "not_ready", "taken_over", ...RESTING, ...KEY_WANTED);
+    sendWishes(message.settings);
+    notices.hide("lost", "server_full", "not_ready", "cross_origin", "taken_over", ...RESTING, ...KEY_WANTED);
     floor("listening");
     announce("connected");
   },
@@ -121,7 +124,7 @@ const told = {
   text_chunk: (message) => conversation.textChunk(message),
   audio_chunk(message, pcm) {
     playout.take(message, pcm);
-    if (sound.able && sound.context.state !== "running") showSuspended(true);
+    if (sound.able && sound.context.state !== "running" && notices.code !== "suspended") showSuspended(true);
   },
   voice: (message) => conversation.voice(message),
   playback: ({ turn, playing }) => playing && playout.sounds(turn),
@@ -161,9 +164,14 @@ function beginSession(message) {
     conversation.cut(conversation.speaking?.turn);
     conversation.note("new_session");
   }
-  conversation.session = message.session;
-  for (const [name, value] of Object.entries(preferences.settings ?? {})) {
-    if (message.settings[name] !== value) connection.send({ type: "settings", settings: { [name]: value } });
+  conversation.begin(message.session);
+}
+
+// What the reader chose on another day, and while the connection was lost.
+function sendWishes(inForce) {
+  const wanted = { ...inForce, ...session.defaults, ...preferences.settings };
+  for (const name of settings.names.filter((known) => known in inForce && wanted[known] !== inForce[known])) {
+    connection.send({ type: "settings", settings: { [name]: wanted[name] } });
   }
 }
 
@@ -172,19 +180,22 @@ const connection = new Connection(
   (road) => {
     const rates = road === "ws" ? { input_rate: WIRE_RATE, output_rate: REPLY_RATE } : {};
     const { token } = memory.session;
+    playout.forget(); // what was not heard comes again; a new session counts its turns anew
     if (!token) return rates;
-    playout.forget(); // what was not heard comes again
     const { turn, ms } = conversation.speaking ?? {};
     return { ...rates, resume: token, ...(turn >= 0 && { turn, played_ms: ms }) };
   },
   () => sound.upstream,
   {
-    message: (message, pcm) => told[message.type]?.(message, pcm),
+    message(message, pcm) {
+      if (message.turn > conversation.forgotten || !ABOUT_TURNS.includes(message.type)) told[message.type]?.(message, pcm);
+    },
     lost,
     track: (stream) => sound.playTrack(stream),
     takenOver: () => rest("taken_over"),
     fallback(code) {
       if (code === "rtc_blocked") notices.show(code, { quiet: true });
+      if (code === "cross_origin") notices.show(code);
     },
   },
 );
@@ -194,21 +205,27 @@ const playout = new Playout(sound, conversation, connection);
 function lost(pause) {
   playout.alive = false;
   floor("connecting");
-  if (["server_full", "not_ready"].includes(notices.shown)) return;
-  notices.show("lost", { values: { pause }, act: { label: say("try_now"), run: () => connection.again() } });
+  if (["server_full", "not_ready", "cross_origin"].includes(notices.shown)) return;
+  notices.show("lost", { values: { pause }, act: { label: say("try_now"), run: connectAgain } });
 }
 
-// The server has closed a session that nobody used; it opens another one when it is asked to.
-function rest(code) {
+function connectAgain() {
+  floor("connecting");
+  connection.again();
+}
+
+// The server has closed a session that nobody used; it opens another one when it is asked to. The button stays a way on when
+// the notice is gone.
+function rest(code, onward = { label: "go_on", run: connectAgain }) {
   connection.rest();
   talk.stop();
-  floor("connecting");
-  notices.show(code, { act: { label: say("go_on"), run: () => connection.again() } });
+  now.onward = onward;
+  floor("resting");
+  notices.show(code, { act: { label: say(onward.label), run: onward.run } });
 }
 
 function askForKey(code) {
-  connection.rest();
-  notices.show(code, { act: { label: say("enter_key"), run: () => settings.open("key") } });
+  rest(code, { label: "enter_key", run: () => settings.open("key") });
 }
 
 // ── What the reader does ──
@@ -231,7 +248,7 @@ function type(text) {
 }
 
 function speakFile(file) {
-  if (!file) return;
+  if (!file || !connection.up) return;
   notices.hide(notices.code);
   sound.speak(file, render).catch((error) => notices.showError(error)).finally(render);
 }
@@ -239,9 +256,15 @@ function speakFile(file) {
 function clear() {
   if (!conversation.empty && !confirm(say("clear_sure"))) return;
   interrupt();
-  connection.send({ type: "clear" });
+  if (!connection.send({ type: "clear" })) leaveSession();
   conversation.clear();
   tape.clear();
+}
+
+// The server cannot be told: its session is left behind, and what it remembers with it.
+function leaveSession() {
+  memory.keep({ token: "" });
+  if (now.floor !== "resting") connection.again();
 }
 
 const saving = {
@@ -260,7 +283,7 @@ const settings = new Settings($("settings"), preferences, {
     memory.prefer(changed);
     if ("interface" in changed) useLanguage(preferred(changed.interface)).then(redress);
     if ("speaker" in changed) sound.speaker(changed.speaker).catch((error) => notices.showError(error));
-    if ("road" in changed || "key" in changed) connection.again();
+    if ("road" in changed || "key" in changed) connectAgain();
     if ("mode" in changed) talk.settle();
     if (["microphone", ...PROCESSING].some((name) => name in changed)) talk.exchange();
   },
@@ -288,18 +311,20 @@ function shownState() {
 
 function render() {
   const state = shownState();
-  const online = now.floor !== "connecting";
+  const resting = now.floor === "resting";
+  const online = now.floor !== "connecting" && !resting;
   const on = talk.holding ? talk.held : sound.busy;
   document.body.dataset.state = state;
   document.body.dataset.on = String(on);
   $("state").textContent = say(`state_${state}`);
-  $("talk").disabled = !online;
+  $("talk").disabled = !online && !resting;
   $("talk").ariaPressed = String(on);
-  $("talk-label").textContent = say(talk.holding ? "hold" : on ? "stop" : "talk");
+  $("talk-label").textContent = say(resting ? now.onward.label : talk.holding ? "hold" : on ? "stop" : "talk");
   $("mute").hidden = !sound.listening || talk.holding;
   $("mute").ariaPressed = String(talk.muted);
   $("mute-label").textContent = say(talk.muted ? "unmute" : "mute");
   $("interrupt").hidden = now.floor !== "thinking" && now.floor !== "speaking";
+  $("saving").querySelector("[value=json]").disabled = !online; // the server writes it
   $("send").disabled = !online || !$("text").value.trim();
   $("welcome-how").textContent = welcome();
   sayMicrophone();
@@ -368,8 +393,12 @@ window.addEventListener("online", () => connection.hurry());
 document.addEventListener("visibilitychange", () => document.hidden || connection.hurry());
 
 bindControls({
-  toggle: () => (sound.busy && takeFloor(), talk.toggle()),
-  press: () => talk.press(),
+  toggle() {
+    if (now.floor === "resting") return now.onward.run();
+    if (sound.busy) takeFloor();
+    return talk.toggle();
+  },
+  press: () => (now.floor === "resting" ? now.onward.run() : talk.press()),
   release: () => talk.release(),
   holding: () => talk.holding,
   mute: () => talk.mute(),

@@ -35,7 +35,7 @@ export class Connection {
       try {
         return await RtcRoad.open(this.address("rtc"), key, this.track(), this.ears(attempt));
       } catch (error) {
-        if (error.code !== "unreachable") this.why = error.code;
+        if (!["unreachable", "cross_origin"].includes(error.code)) this.why = error.code;
         if (attempt === this.attempts) this.on.fallback(error.code);
       }
     }

@@ -57,7 +57,11 @@ function bindKeys(deeds) {
     else if (key.toLowerCase() === "m" && !event.repeat) deeds.mute();
     else if (key === "/") (event.preventDefault(), $("text").focus());
   });
-  document.addEventListener("keyup", (event) => isTalkKey(event) && deeds.holding() && deeds.release());
+  document.addEventListener("keyup", (event) => {
+    if (!isTalkKey(event)) return;
+    event.preventDefault(); // Firefox clicks a button when the space bar is let go, whatever became of its going down
+    if (deeds.holding()) deeds.release();
+  });
   window.addEventListener("blur", () => deeds.release());
 }
 
@@ -76,9 +80,11 @@ function talkKey(event, deeds) {
 
 function bindDrop(speak) {
   const dropping = (is) => document.body.classList.toggle("dropping", is);
-  document.addEventListener("dragover", (event) => (event.preventDefault(), dropping(true)));
+  const isFile = ({ dataTransfer }) => dataTransfer.types.includes("Files"); // text may be dragged into the text box
+  document.addEventListener("dragover", (event) => isFile(event) && (event.preventDefault(), dropping(true)));
   document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget || dropping(false));
   document.addEventListener("drop", (event) => {
+    if (!isFile(event)) return;
     event.preventDefault();
     dropping(false);
     speak(event.dataTransfer.files[0]);

@@ -14,7 +14,12 @@ export class Conversation {
   constructor(changed, entries = [], session = "") {
     this.changed = changed;
     this.entries = entries;
-    this.session = session; // turn numbers count within one
+    this.begin(session);
+  }
+
+  // Turn numbers count within a session. Of turns up to `forgotten` nothing is wanted any more, though it may still come.
+  begin(session) {
+    Object.assign(this, { session, forgotten: -1 });
   }
 
   get empty() {
@@ -45,7 +50,10 @@ export class Conversation {
     for (const oldest of this.entries.splice(0, over)) this.changed(oldest, true);
   }
 
+  // Who is speaking just now is listened to.
   clear() {
+    const answered = this.entries.filter((entry) => entry.session === this.session && (entry.reply || entry.you?.final));
+    this.forgotten = Math.max(this.forgotten, ...answered.map(({ turn }) => turn));
     this.entries.length = 0;
     this.changed();
   }

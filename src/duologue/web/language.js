@@ -38,8 +38,13 @@ export function saying(element, key) {
   return element;
 }
 
+// Engines name languages as they like; what is no language tag is shown as it is.
 export function languageName(of) {
-  return new Intl.DisplayNames([code], { type: "language" }).of(of);
+  try {
+    return new Intl.DisplayNames([code], { type: "language" }).of(of.replaceAll("_", "-"));
+  } catch {
+    return of;
+  }
 }
 
 export function number(value, digits) {

@@ -11,7 +11,7 @@ export class Memory {
 
   prefer(changed) {
     Object.assign(this.preferences, changed);
-    write("localStorage", this.preferences);
+    write("localStorage", { ...read("localStorage"), ...changed }); // another tab may have changed others
   }
 
   keep(changed) {

@@ -18,15 +18,19 @@ export class Notices {
     this.code = code;
     this.box.role = quiet ? "status" : "alert";
     this.box.classList.toggle("quiet-notice", quiet);
-    this.part("title").textContent = say(knows(code) ? code : "failed");
-    this.part("text").textContent = [knows(`${code}_do`) && say(`${code}_do`, { still: say("still"), ...values }), detail]
-      .filter(Boolean)
-      .join(" ");
+    const todo = knows(`${code}_do`) && say(`${code}_do`, { still: say("still"), ...values });
+    this.write("title", say(knows(code) ? code : "failed"));
+    this.write("text", [todo, detail].filter(Boolean).join(" "));
     this.part("act").hidden = !act;
     this.part("act").textContent = act?.label ?? "";
     this.part("act").onclick = () => act.run();
     this.box.hidden = false;
     if (quiet) this.timer = setTimeout(() => this.hide(code), QUIET_MS);
+  }
+
+  // A screen reader says again what is written again.
+  write(name, text) {
+    if (this.part(name).textContent !== text) this.part(name).textContent = text;
   }
 
   // An error of the browser, of this page or of the server; what is not known here speaks for itself.

@@ -11,7 +11,7 @@ export class RtcRoad {
   name = "rtc";
 
   // `key`: the server's, "" if none. `track`: the user's sound. `on`: message(object, pcm) · closed("") · track(stream). Throws PageError: rtc_absent, rtc_blocked,
-  // and unreachable where the WebSocket will say why nobody gets in just now
+  // cross_origin, of which a WebSocket tells a page nothing, and unreachable where the WebSocket will say why nobody gets in just now
   static async open(url, key, track, on) {
     if (!globalThis.RTCPeerConnection) throw new PageError("rtc_absent");
     const road = new RtcRoad(track, on);
@@ -56,7 +56,8 @@ export class RtcRoad {
     const offer = { method: "POST", headers, body: this.peer.localDescription.sdp };
     const answer = await fetch(url, { ...offer, signal: AbortSignal.timeout(CONNECT_MS) }).catch(() => ({ status: 503 }));
     if ([404, 405, 501].includes(answer.status)) throw new PageError("rtc_absent");
-    if ([401, 403, 503].includes(answer.status)) throw new PageError("unreachable");
+    if (answer.status === 403) throw new PageError("cross_origin");
+    if ([401, 503].includes(answer.status)) throw new PageError("unreachable");
     if (!answer.ok) throw new PageError("rtc_blocked", `HTTP ${answer.status}`);
     return answer.text();
   }

@@ -34,6 +34,10 @@ export class Settings {
 
   // ── The server's ──
 
+  get names() {
+    return [...this.form.querySelectorAll("[data-of=server]")].map(({ name }) => name);
+  }
+
   show(settings) {
     for (const field of this.form.querySelectorAll("[data-of=server]")) {
       if (settings[field.name] === undefined || field === document.activeElement) continue;
@@ -167,6 +171,7 @@ function check(field, value) {
 function value(field) {
   if (field.dataset.on) return field.checked ? Number(field.dataset.on) : 0;
   if (field.type === "checkbox") return field.checked;
+  if (field.name === "key") return field.value.trim(); // pasted with what stood around it
   return NUMBERS.includes(field.name) ? Number(field.value) : field.value;
 }
 

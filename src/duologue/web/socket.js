@@ -3,6 +3,7 @@
 
 const MOST_WAITING = 160_000; // bytes; 5 s of sound at 16 kHz. A network slower than speech loses sound rather than falling behind
 const COMING_BACK = 4000; // a close code of our own: 1000 would end the session
+const UNFIT = /[^\w!$%&'*+.^`|~-]/g; // for a subprotocol's name: no server's key has such a sign, and a browser throws at one
 const CONNECT_MS = 8000; // an address that swallows packets says nothing by itself
 
 export class SocketRoad {
@@ -12,7 +13,7 @@ export class SocketRoad {
   constructor(url, key, on) {
     this.on = on;
     this.header = null; // the audio_chunk whose sound has not come yet
-    this.socket = new WebSocket(url, key ? ["duologue", `duologue-key.${key}`] : []);
+    this.socket = new WebSocket(url, key ? ["duologue", `duologue-key.${key.replace(UNFIT, "_")}`] : []);
     this.socket.binaryType = "arraybuffer";
     this.socket.onmessage = ({ data }) => this.receive(data);
     this.socket.onclose = ({ reason }) => this.end(reason);

@@ -28,6 +28,7 @@ export class Sound {
     this.generation = 0; // of what is played; see player.worklet.js
     this.silenced = -1; // the last turn whose sound was thrown away: what is still on its way is thrown away too
     this.sources = new Map(); // "microphone" | "file" → {node, stop}
+    this.wishes = 0; // for a microphone, and for none: one that comes after a later wish is given back
     this.connectEdges();
     this.built = this.build();
     this.built.catch(() => {}); // told to whoever asks for sound
@@ -110,13 +111,16 @@ export class Sound {
 
   // `wanted`: see microphone.js. Also exchanges a microphone that is open.
   async listen(wanted) {
+    const wish = ++this.wishes;
     const [stream] = await Promise.all([openMicrophone(wanted), this.unlock()]);
-    this.release("microphone");
     const tracks = stream.getTracks();
     const stop = () => tracks.forEach((track) => track.stop());
+    if (wish !== this.wishes) return stop();
+    this.release("microphone");
     tracks.forEach((track) => (track.onended = () => this.lose()));
     this.attach("microphone", this.context.createMediaStreamSource(stream), this.gate, stop);
     if (this.sources.has("file")) this.gate.disconnect();
+    return undefined;
   }
 
   // Whether the microphone is let through: muting, and push-to-talk.
@@ -171,6 +175,7 @@ export class Sound {
 
   // The listener goes on with silence for a moment, so that the server hears the end of the sentence.
   stop() {
+    this.wishes += 1;
     if (this.sources.has("file")) this.endFile();
     this.release("microphone");
   }

@@ -17,10 +17,6 @@ export class Tape {
     this.looseBytes = 0;
   }
 
-  get empty() {
-    return !this.parts.length && !this.loose.length;
-  }
-
   add(both) {
     this.loose.push(both);
     this.looseBytes += both.byteLength;

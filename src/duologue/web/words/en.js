@@ -33,6 +33,7 @@ export default {
   clear_sure: "Forget this conversation?",
   // Who has the floor
   state_connecting: "Connecting …",
+  state_resting: "Not connected",
   state_asking: "Your browser asks for the microphone",
   state_idle: "Press and talk",
   state_ready: "Hold and talk",
@@ -192,6 +193,8 @@ export default {
   taken_over_do: "Only one page can have it at a time.",
   missing_api_key: "This server asks for a key.",
   invalid_api_key: "That key is none of this server's.",
+  cross_origin: "This address may not connect.",
+  cross_origin_do: "Use HTTPS or the server's IP address, or have it named in server.origins.",
   degraded: "Something is missing.",
   suspended: "The sound is paused.",
   suspended_do: "The browser stopped it; press to go on.",

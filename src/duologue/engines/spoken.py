@@ -107,7 +107,8 @@ _VARIATION = re.compile("[\ufe00-\ufe0f]")
 _PRESENTATION = re.compile("[\U0001d400-\U0001d7ff\uff00-\uffef]")  # 𝓗𝓮𝓵𝓵𝓸, Ｈｅｌｌｏ: letters in costume
 
 # In this order. A link is said by its name, an address by its host; brackets, which phonemisers and SSML give a meaning,
-# never reach the voice; runs of the same mark or letter are said once, or three times where it is a letter.
+# never reach the voice; runs of the same mark or letter are said once, or three times where it is a letter. A hyphen between a
+# sign and a letter, "£-एक", ends the process: espeak-ng reads beyond its memory there in India's languages.
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -121,5 +122,6 @@ _REWRITES = tuple(
         (r"([^\w\s])\1{2,}", r"\1"),
         (r"([^\W\d])\1{3,}", r"\1\1\1"),
         (r"([\u0300-\u036f]{2})[\u0300-\u036f]+", r"\1"),
+        (r"(?<=[^\x00-\x7f\w])-(?=\w)", " "),
     )
 )

@@ -103,3 +103,31 @@ def test_with_reduced_motion_nothing_moves(browser: str) -> None:
             assert await page.run("document.getAnimations().length") == 0
 
     run(main())
+
+
+WIDE = """[...document.querySelectorAll("body > header *, body > footer *, main *, dialog[open] *")]
+  .filter((part) => part.checkVisibility() && !part.closest(".unseen, .strip, svg"))
+  .filter((part) => part.getBoundingClientRect().right > %d || part.getBoundingClientRect().left < 0)
+  .map((part) => `${part.tagName} ${part.id} ${part.textContent.slice(0, 40)}`)"""
+"""What reaches beyond the screen."""
+
+
+@pytest.mark.parametrize("width", [320, 360])
+def test_nothing_is_wider_than_a_small_telephone_in_any_language(browser: str, width: int) -> None:
+    async def main() -> None:
+        async with opened(browser, scripted_lineup([STORY * 6])) as page:
+            await page.look(width, 640, motion="reduce")
+            await page.type("Tell me a story")
+            await page.until("document.querySelectorAll('.heard').length > 3")
+            wide = {}
+            for language in ("en", "hi", "es", "ms", "ta", "te", "mr"):
+                await page.choose("interface", language)
+                await page.until(f"document.documentElement.lang === '{language}'")
+                wide[language] = await page.run(WIDE % width)
+                await page.click("#open-settings")
+                wide[f"settings, {language}"] = await page.run(WIDE % width)
+                await page.run("document.querySelector('#settings').close()")
+            assert not any(wide.values()), json.dumps(wide, indent=1, ensure_ascii=False)
+            assert await page.run("document.body.dataset.state") == "speaking"
+
+    run(main())

@@ -303,3 +303,32 @@ def test_a_notice_is_not_told_again_and_again(browser: str) -> None:
         await page.until("document.querySelector('#notice').hidden === false")
 
     run(main())
+
+
+def test_escape_that_ends_a_composed_word_does_not_stop_the_answer(browser: str) -> None:
+    async def main() -> None:
+        async with opened(browser, scripted_lineup([STORY])) as page:
+            await page.type("Tell me a story")
+            await page.until("document.querySelectorAll('.heard').length > 2")
+            composing = "{ key: 'Escape', bubbles: true, isComposing: true }"
+            await page.run(f"document.querySelector('#text').dispatchEvent(new KeyboardEvent('keydown', {composing}))")
+            await answered(page)
+
+    run(main())
+
+
+def test_where_the_clipboard_is_forbidden_the_text_is_copied_all_the_same(browser: str) -> None:
+    async def main() -> None:
+        async with opened(browser) as page:
+            await page.type("Good morning")
+            await answered(page)
+            await page.run("""(() => {
+              navigator.clipboard.writeText = async () => { throw new DOMException("no", "NotAllowedError"); };
+              document.addEventListener("copy", () => (globalThis.copied = document.activeElement.value));
+              document.querySelector("#saving [value=copy]").click();
+            })()""")
+            assert "Copied" in await notice(page)
+            assert await page.run("copied") == "You: Good morning\nDuologue: You said: Good morning"
+            assert page.complaints == []
+
+    run(main())

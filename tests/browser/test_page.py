@@ -250,6 +250,7 @@ def test_the_page_speaks_the_readers_language(browser: str) -> None:
                 assert await page.text("#welcome h2") == own["welcome"]
                 assert await page.run("document.querySelector('#text').placeholder") == own["type"]
                 assert await page.text(".you .who") == own["you"]
+                assert await page.text("[name=voice] option:first-child") == own["voice_usual"]
 
     run(main())
 

@@ -356,6 +356,7 @@ function announce(key, values) {
 }
 
 function redress() {
+  settings.showVoices(session.voices);
   script.show(conversation.entries);
   render();
   insights.refresh();

@@ -50,7 +50,7 @@ function bindTyping(deeds) {
 function bindKeys(deeds) {
   document.addEventListener("keydown", (event) => {
     const { key, target } = event;
-    if (event.ctrlKey || event.metaKey || event.altKey || $("settings").open) return;
+    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || $("settings").open) return;
     if (key === "Escape" && !$("interrupt").hidden && !target.closest("#saving, #insights")) return deeds.interrupt();
     if (target.closest(FIELDS)) return;
     if (isTalkKey(event)) talkKey(event, deeds);

@@ -8,9 +8,16 @@ export function download(content, type, ending) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-// Where a page may not write to the clipboard (no secure address), a selected text can still be copied.
+// Where a page may not write to the clipboard (no secure address, or the browser forbids it), a selected text can still be copied.
 export async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    return await navigator.clipboard.writeText(text);
+  } catch {
+    return copySelected(text);
+  }
+}
+
+function copySelected(text) {
   const area = document.createElement("textarea");
   area.value = text;
   document.body.append(area);

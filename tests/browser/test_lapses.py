@@ -90,6 +90,23 @@ def test_a_microphone_that_comes_after_stop_is_given_back(tmp_path: Path) -> Non
         run(main(browser))
 
 
+def test_a_microphone_that_nothing_can_be_done_with_is_given_back(tmp_path: Path) -> None:
+    tone(tmp_path / "microphone.wav", 0.1, 60)
+
+    async def main(browser: str) -> None:
+        async with opened(browser) as page:
+            await page.run(SLOW_MICROPHONE)
+            await page.run("(duologue.sound.built = Promise.reject(new Error('no worklet')), 0)")
+            await page.click("#talk")
+            await page.until("globalThis.grant")
+            await page.run("grant()")
+            assert "no worklet" in await notice(page)
+            assert await page.run(OFF)
+
+    with chromium(tmp_path / "microphone.wav") as browser:
+        run(main(browser))
+
+
 # ── While the connection is lost ──
 
 
@@ -156,6 +173,26 @@ def test_nothing_of_a_reply_comes_back_after_it_was_cleared(browser: str) -> Non
             await page.type("And now?")
             await answered(page)
             assert await page.text(".reply .words") == "Yes."
+
+    run(main())
+
+
+def test_sound_that_was_on_its_way_does_not_open_what_stop_has_closed(browser: str) -> None:
+    """A peer's track would be heard again until the server has stopped it."""
+
+    async def main() -> None:
+        async with (
+            detoured(scripted_lineup([STORY]), lambda: 0.3) as (url, detour),
+            browse(browser, url, SOCKET + detour.script) as page,
+        ):
+            await page.until(READY)
+            await page.type("Tell me a story")
+            await page.until("document.querySelectorAll('.heard').length > 2")
+            await page.click("#interrupt")
+            await page.run("duologue.sound.letThrough = (is) => (globalThis.opened ||= is)")
+            await page.until(READY)
+            assert not await page.run("globalThis.opened")
+            assert await page.run("duologue.playout.alive") is False
 
     run(main())
 

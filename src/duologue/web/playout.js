@@ -39,8 +39,9 @@ export class Playout {
   // `message` is an audio_chunk.
   take(message, pcm) {
     const { turn, at_ms, is_final } = message;
-    if (turn !== this.turn || !this.alive) this.begin(turn, at_ms);
     this.conversation.audioChunk(message);
+    if (turn <= this.sound.silenced) return; // it was still on its way
+    if (turn !== this.turn || !this.alive) this.begin(turn, at_ms);
     if (this.remote) this.clock.announced(turn, at_ms);
     else if (this.sound.able) this.sound.play(turn, pcm, at_ms, is_final);
     else this.conversation.played(turn, at_ms + 1); // there is nothing to hear, so there is all the more to read

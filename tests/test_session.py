@@ -46,6 +46,8 @@ from duologue.protocols import (
     Interrupt,
     Interrupted,
     Latency,
+    Ping,
+    Pong,
     Ready,
     Reopened,
     ReplyAudio,
@@ -297,6 +299,13 @@ def test_settings_change_in_mid_session_and_are_told() -> None:
 def test_a_cleared_history_is_empty_and_the_export_says_so() -> None:
     seen = play([(1, 2)], 6, commands=[(4.0, Export()), (5.0, ClearHistory()), (5.1, Export())])
     assert [fact.conversation["total_turns"] for fact in seen.of(Exported)] == [2, 0]
+
+
+def test_a_sign_of_life_comes_at_once_and_does_not_keep_a_session_that_nobody_uses() -> None:
+    pings = [(at / 2, Ping()) for at in range(1, 20)]
+    seen = play([], 11, commands=pings, config=replace(TIMINGS, limits=Limits(idle_s=5.0)))
+    assert seen.times(Pong)[:9] == pytest.approx([at for at, _ in pings[:9]], abs=0.04)
+    assert seen.times(Failure) == pytest.approx([5.0], abs=0.04)
 
 
 def test_the_users_language_chooses_the_voice_and_the_clients_setting_overrules_it() -> None:

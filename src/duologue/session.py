@@ -379,6 +379,7 @@ COMMANDS: Mapping[type, Callable[[Session, Any], None]] = {
     p.ClearHistory: Session._clear_history,
     p.Export: Session._export,
     p.Restore: Session._restore,
+    p.Ping: lambda session, command: session._tell_client(p.Pong()),  # of no interest to the trace
     p.ClearMicrophone: Session._clear_microphone,
     p.Respond: Session._respond,
     p.Withdraw: Session._withdraw,

@@ -47,6 +47,14 @@ SLOW_MICROPHONE = """(() => {
 OFF = "streams.at(-1).getTracks().every(({ readyState }) => readyState === 'ended') && !duologue.sound.listening"
 
 
+CLOCK = """(() => {
+  const now = performance.now.bind(performance);
+  globalThis.ahead = 0;
+  performance.now = () => now() + ahead;
+})();"""
+"""The page's clock goes `ahead` by so many ms."""
+
+
 @dataclass
 class Historian:
     prompts: list[Prompt] = field(default_factory=list)
@@ -128,6 +136,34 @@ def test_what_is_set_while_the_connection_is_lost_holds_when_it_is_back(browser:
             assert await page.run("document.querySelector('[name=speed]').value") == "1.5"
             quick_ms = await page.run("duologue.conversation.entries.at(-1).reply.ms")
             assert quick_ms == pytest.approx(len("You said: Good morning") * 60 / 1.5, rel=0.15)
+
+    run(main())
+
+
+def test_a_network_that_swallows_everything_is_noticed_and_the_session_goes_on(browser: str) -> None:
+    """Nothing is closed, so nothing but the silence tells of it; a server that is only quiet says so when it is asked."""
+
+    async def main() -> None:
+        delay_s = 0.0
+        async with (
+            detoured(scripted_lineup(), lambda: delay_s) as (url, detour),
+            browse(browser, url, CLOCK + SOCKET + detour.script) as page,
+        ):
+            await page.until(READY)
+            session, attempts = await page.run("[duologue.session.name, duologue.connection.attempts]")
+            await page.run("ahead += 6000")
+            await page.until("duologue.connection.road.roundTripMs < 5000")
+            await page.run("ahead += 16000")
+            await page.until("performance.now() - duologue.connection.road.heardAt < 5000")
+            assert await page.run(f"{READY} && duologue.connection.attempts === {attempts}")
+            delay_s = 3600.0
+            await page.run("ahead += 6000")
+            await page.until("duologue.connection.road.askedAt")
+            delay_s = 0.0  # of another connection's messages; those of this one stay where they are
+            await page.run("ahead += 16000")
+            await page.until(AWAY)
+            await page.until(READY)
+            assert await page.run(f"duologue.session.name === '{session}' && duologue.connection.attempts > {attempts}")
 
     run(main())
 

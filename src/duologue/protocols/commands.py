@@ -158,6 +158,11 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """The client asks for a sign of life. Answered by `Pong`."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClearMicrophone:
     """Forget what the user is saying and has not finished. Answered by `MicrophoneCleared`."""
 
@@ -222,6 +227,7 @@ Command: TypeAlias = (
     | ClearHistory
     | Export
     | Restore
+    | Ping
     | ClearMicrophone
     | Respond
     | Withdraw

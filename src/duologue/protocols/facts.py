@@ -279,6 +279,11 @@ class PlaybackStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to `Ping`."""
+
+
+@dataclass(frozen=True, slots=True)
 class MicrophoneCleared:
     """What the user was saying is forgotten."""
 
@@ -375,6 +380,7 @@ Fact: TypeAlias = (
     | ReplyDone
     | PlaybackStarted
     | PlaybackStopped
+    | Pong
     | MicrophoneCleared
     | ItemAdded
     | ItemHeard

@@ -185,6 +185,12 @@ CLIENT: Mapping[str, Incoming] = {
     ),
     "clear": Incoming("Forget the conversation so far.", (), lambda _: p.ClearHistory()),
     "export": Incoming("Asks for the conversation. Answered by `conversation`.", (), lambda _: p.Export()),
+    "ping": Incoming(
+        "Asks for a sign of life, answered by `pong`: of WebSocket pings a browser sees nothing, nor of a network that swallows "
+        "everything and closes nothing.",
+        (),
+        lambda _: p.Ping(),
+    ),
     "restore": Incoming(
         "Goes on with a conversation whose session is gone (the server was started again). Only before anything is said.",
         (

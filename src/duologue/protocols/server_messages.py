@@ -261,6 +261,7 @@ SERVER: Mapping[type[p.Fact], Outgoing] = {
         "Answers `export`.",
         (Part("conversation", "object", "`turns` (role, content, timestamp, latency_ms …) and `total_turns`"),),
     ),
+    p.Pong: Outgoing("pong", "Answers `ping`.", ()),
     p.Failure: ERROR,
     p.Degraded: ERROR,
 }

@@ -350,5 +350,5 @@ TOLD: Final[Mapping[type, Teller]] = {
 }
 """What each fact is told as."""
 
-UNTOLD: Final = frozenset({p.StateChanged, p.Reopened, p.Exported})
+UNTOLD: Final = frozenset({p.StateChanged, p.Reopened, p.Exported, p.Pong})
 """Facts that this protocol has no words for; a turn is never opened again in its sessions."""

@@ -121,18 +121,19 @@ def test_doubtful_english_keeps_moonshines_words() -> None:
 
 
 def test_english_that_a_glance_is_sure_of_is_not_heard_again_however_often_the_turn_pauses() -> None:
-    others = Others("en", sure=0.7)
+    others = Others("en", sure=0.9)
     hearing, _ = made(0.5, others)
-    finals = listen(hearing, [*turn(2.0), *turn(2.0), *turn(2.0)])
-    assert [(final.text, final.language_confidence) for final in finals if final.final] == [("some words", 0.7)] * 3
+    finals = listen(hearing, [*turn(3.0), *turn(3.0), *turn(3.0)])
+    assert [(final.text, final.language_confidence) for final in finals if final.final] == [("some words", 0.9)] * 3
     assert (others.asked, len(others.glanced)) == ([], 1)
 
 
-def test_a_glance_is_not_worth_it_for_a_word() -> None:
-    others = Others("en")
+@pytest.mark.parametrize(("seconds", "sure", "glances"), [(2.5, 0.97, 0), (3.0, 0.84, 1)])
+def test_the_first_words_alone_and_a_glance_in_doubt_decide_nothing(seconds: float, sure: float, glances: int) -> None:
+    others = Others("en", sure=sure)
     hearing, _ = made(0.5, others)
-    listen(hearing, turn(1.0))
-    assert (others.glanced, len(others.asked)) == ([], 1)
+    listen(hearing, turn(seconds))
+    assert (len(others.glanced), len(others.asked)) == (glances, 1)
 
 
 def test_once_english_is_settled_it_is_doubted_less() -> None:

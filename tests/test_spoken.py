@@ -53,6 +53,7 @@ def test_runs_lose_no_word_and_stay_short(pairs: list[tuple[str, str]], limit: i
         ("𝓗𝓮𝓵𝓵𝓸 Ｗｏｒｌｄ", "Hello World"),
         ("क्‍ष", "क्‍ष"),
         ("£-एक ₹-క (-एक है-ना (-5) well-known", "£ एक ₹ క ( एक है-ना (-5) well-known"),
+        ("ऽvऺḱउ Pythonలో app-ல் 5वीं https://a.in/क", "ऽ v ऺ ḱ उ Python లో app-ல் 5वीं a.in"),
         ("100°C costs $5 & 50%", "100°C costs $5 & 50%"),
         ("... — !!! 🙂", ""),
         ("broken \ud800 half", "broken half"),

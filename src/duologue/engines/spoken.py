@@ -108,7 +108,8 @@ _PRESENTATION = re.compile("[\U0001d400-\U0001d7ff\uff00-\uffef]")  # 𝓗𝓮�
 
 # In this order. A link is said by its name, an address by its host; brackets, which phonemisers and SSML give a meaning,
 # never reach the voice; runs of the same mark or letter are said once, or three times where it is a letter. A hyphen between a
-# sign and a letter, "£-एक", ends the process: espeak-ng reads beyond its memory there in India's languages.
+# sign and a letter, "£-एक", ends the process, and so may a word of two scripts, "ऽvऺḱउ": espeak-ng reads beyond its memory there
+# in India's languages.
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -123,5 +124,6 @@ _REWRITES = tuple(
         (r"([^\W\d])\1{3,}", r"\1\1\1"),
         (r"([\u0300-\u036f]{2})[\u0300-\u036f]+", r"\1"),
         (r"(?<=[^\w\s\u0900-\u0963\u0966-\u0dff])-(?=[^\x00-\x7f])", " "),
+        (r"(?<=[\u0900-\u0dff])(?=[^\W\d_\u0900-\u0dff])|(?<=[^\W\d_\u0900-\u0dff])(?=[\u0900-\u0dff])", " "),
     )
 )

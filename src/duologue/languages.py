@@ -148,9 +148,9 @@ class TextDetector:
         `also`: languages beside those of the table that it may well be; of them `OTHERS` are told apart.
         """
         words = _LINK.sub(" ", text[:MOST_CHARS])
-        letters = [character for character in words if unicodedata.category(character)[0] in "LM"]
         if said_in := _romanised(words):
             return Guess(said_in, ROMANISED_SURE)
+        letters = [character for character in words if unicodedata.category(character)[0] in "LM"]
         script, count, of = _script(letters)
         able = [language.code for language in LANGUAGES.values() if language.script == script]
         able += [code for code in OTHERS if code in also and script == "LATIN"]

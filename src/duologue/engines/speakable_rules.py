@@ -104,8 +104,7 @@ def _amount(words: Words, match: re.Match[str]) -> str:
         scale = SCALES.get(words.language, {}).get(scale, scale)
         scale = scale.removesuffix("ు") if scale.endswith("లు") else scale
         return f"{minus}{_quantity(words, written, scale)} {scale} {words.currency(code, 2)}"
-    first, _, last = written.rpartition(_dash(written)) if _dash(written) else ("", "", written)
-    start = f"{words.number(first.strip())} {words.little.to} " if first else ""
+    start, last = _start(words, written)
     return f"{minus}{start}{_price(words, last.strip(' $€£¥₹RM'), code)}"
 
 
@@ -124,11 +123,15 @@ def _price(words: Words, written: str, code: str) -> str:
 
 
 def _unit(words: Words, match: re.Match[str]) -> str:
-    written, dash = match["quantity"], _dash(match["quantity"])
-    first, _, last = written.rpartition(dash) if dash else ("", "", written)
-    start = f"{words.number(first.strip())} {words.little.to} " if first else ""
+    start, last = _start(words, match["quantity"])
     minus = f"{words.little.minus} " if match["colder"] else ""
     return f"{minus}{start}{words.unit(UNITS[match['unit_of'] or '%'], last.strip())}"
+
+
+def _start(words: Words, written: str) -> tuple[str, str]:
+    """What is said before the last number of a range, and that number as it is written; of one number there is no start."""
+    first, dash, last = written.rpartition(_dash(written) or "–")
+    return f"{words.number(first.strip())} {words.little.to} " if dash else "", last
 
 
 def _dash(written: str) -> str:
